@@ -1,0 +1,104 @@
+"""Every error Tidegate raises, grouped by what to do about it.
+
+TidegateError
+├── RetryableError          the world was in the way: try again, with backoff and a bound
+│   ├── StoreUnavailableError      bucket, folder or queue did not answer
+│   ├── WarehouseLockedError       another process holds the warehouse file
+│   ├── WarehouseUnavailableError  the warehouse did not answer or broke off
+│   ├── LedgerUnavailableError     the ledger did not answer or stayed locked
+│   └── ServerUnavailableError     the Prefect server did not answer
+├── RejectedError           the data is at fault: quarantine it, do not retry
+│   ├── ObjectRejectedError        the object as a whole can't be loaded
+│   ├── ObjectMissingError         the object is gone from the store
+│   └── ObjectOverwrittenError     this version of the key no longer exists in the store
+└── FatalError              stop: a person has to change something first
+    ├── SettingsError              tidegate.toml or a TIDEGATE_… variable
+    ├── ContractError              a data contract's author has to mend it
+    ├── LedgerVersionError         the ledger was written by a newer Tidegate
+    ├── ClaimLostError             another run owns these objects now
+    └── UsageError                 a command was called the wrong way
+
+A message says what happened, where (object URL, row, contract version) and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class TidegateError(Exception):
+    """Something went wrong in Tidegate."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class RetryableError(TidegateError):
+    """The world was in the way; the same call may work later."""
+
+
+class StoreUnavailableError(RetryableError):
+    """The object store or its queue did not answer."""
+
+
+class WarehouseLockedError(RetryableError):
+    """Another process holds the warehouse open."""
+
+    def __init__(self, message: str | None = None, *, holder_pid: int | None = None) -> None:
+        super().__init__(message)
+        self.holder_pid = holder_pid
+
+
+class WarehouseUnavailableError(RetryableError):
+    """The warehouse did not answer or broke off in the middle."""
+
+
+class LedgerUnavailableError(RetryableError):
+    """The ledger did not answer or stayed locked."""
+
+
+class ServerUnavailableError(RetryableError):
+    """The Prefect server did not answer."""
+
+
+class RejectedError(TidegateError):
+    """The data is at fault; trying again can't help."""
+
+
+class ObjectRejectedError(RejectedError):
+    """The object as a whole can't be loaded."""
+
+    def __init__(self, message: str, *, rule: str) -> None:
+        super().__init__(message)
+        #: short machine-readable name of the rule that was broken, e.g. ``header``
+        self.rule = rule
+
+
+class ObjectMissingError(RejectedError):
+    """The object is gone from the store."""
+
+
+class ObjectOverwrittenError(RejectedError):
+    """This version of the key no longer exists in the store; another has taken its place."""
+
+
+class FatalError(TidegateError):
+    """A person has to change something before this can work."""
+
+
+class SettingsError(FatalError):
+    """The settings can't be used."""
+
+
+class ContractError(FatalError):
+    """A data contract is wrong and its author has to mend it."""
+
+
+class LedgerVersionError(FatalError):
+    """The ledger was written by a newer Tidegate than this one."""
+
+
+class ClaimLostError(FatalError):
+    """Another run owns these objects now."""
+
+
+class UsageError(FatalError):
+    """The command can't be carried out as it was called."""
