@@ -1,0 +1,21 @@
+"""The warehouse: tables people query, rejected rows, and the commit records that are the truth."""
+
+from tidegate.warehouse.model import (
+    Commit,
+    LoadOutcome,
+    LoadRequest,
+    Outcome,
+    Snapshot,
+    Warehouse,
+    open_warehouse,
+)
+
+__all__ = [
+    "Commit",
+    "LoadOutcome",
+    "LoadRequest",
+    "Outcome",
+    "Snapshot",
+    "Warehouse",
+    "open_warehouse",
+]

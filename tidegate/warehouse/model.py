@@ -1,0 +1,139 @@
+"""The seam to a warehouse: one transaction loads a batch and says what became of each object.
+
+Layout of every warehouse: a table a dataset, named like it; schema ``tidegate`` with
+
+* ``tidegate.commits``: one row an object that was decided here, the truth after a crash;
+* ``tidegate.rejected_rows``: one row a rule that a row broke;
+* ``tidegate.snapshots``: the Parquet snapshots of reference datasets, newest by ``sequence``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - dataclass fields are inspected at run time
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tidegate.contracts import Contract
+    from tidegate.objects.model import ObjectVersion
+    from tidegate.settings import Settings
+
+
+class Outcome(StrEnum):
+    """What the load decided for an object; equal to the ledger's states of those names."""
+
+    LOADED = "loaded"
+    #: too many of its rows were refused; only its rejected rows are kept
+    QUARANTINED = "quarantined"
+    #: a newer version of its key (or, under `replace`, a newer object) was loaded before
+    SUPERSEDED = "superseded"
+    #: the loaded version of its key has the same content
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadRequest:
+    """One object, validated, normalized and enriched, ready to load.
+
+    `rows` is a Parquet file with the table's columns and ``_record`` (int64, 1-based record
+    number in the file); None when the object as a whole is held. `rejected` is a Parquet file
+    with ``record`` (int64), ``line`` (int64 or null), ``column``, ``rule``, ``value``,
+    ``message``, ``raw`` (text or null): one row a broken rule; None when no row was refused.
+    """
+
+    object: ObjectVersion
+    content_sha256: str
+    contract_version: str
+    #: grows with every backfill, redrive or retry of the object; see `Warehouse.load`
+    attempt: int
+    rows_read: int
+    rows_valid: int
+    rows_rejected: int
+    rows: Path | None
+    rejected: Path | None
+    #: why the object as a whole is held; None loads it
+    held: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadOutcome:
+    """What the load decided for one object. rows_read = loaded + rejected + duplicate."""
+
+    object_id: str
+    outcome: Outcome
+    #: one sentence for people; empty when there is nothing to say
+    reason: str
+    rows_read: int
+    rows_loaded: int
+    rows_rejected: int
+    rows_duplicate: int
+    contract_version: str
+    attempt: int
+    #: ids of the objects whose rows this one replaced, or (superseded, duplicate) that stand instead
+    others: tuple[str, ...]
+    committed_at: datetime
+    #: whether an earlier try had committed this already and this call changed nothing
+    already: bool = False
+
+
+#: A commit record is the outcome as the warehouse keeps it.
+Commit = LoadOutcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """A reference dataset as a Parquet file, as of one commit. Never changed once written."""
+
+    dataset: str
+    #: grows with every commit of the dataset
+    sequence: int
+    #: file name below the references folder: ``<dataset>/<sequence>-<batch_id>.parquet``
+    path: str
+    rows: int
+    created_at: datetime
+
+
+class Warehouse(Protocol):
+    """Where tables live. Every call opens what it needs and lets go of it before it returns."""
+
+    def load(
+        self,
+        contract: Contract,
+        columns: Mapping[str, Any],
+        requests: Sequence[LoadRequest],
+        *,
+        batch_id: str,
+        flow_run_id: str,
+        snapshot_to: Path | None,
+    ) -> tuple[list[LoadOutcome], Snapshot | None]:
+        """Load a batch in one transaction: rows, rejected rows, commit records, snapshot record.
+
+        `columns` maps the table's columns to Polars data types, engine columns left out. The
+        table is made or widened to fit; a changed type raises ContractError.
+        An object whose commit record has an attempt >= the request's is left as it is and its
+        outcome returned with ``already=True``: that makes any repetition harmless. A record with
+        a lower attempt is replaced together with its rows and rejected rows, in place.
+        With `snapshot_to` (the references folder), the table as it stands after this batch is
+        written there before the commit and recorded in it; None when nothing changed.
+        Raises WarehouseLockedError (after the wait in the settings) or WarehouseUnavailableError.
+        """
+
+    def commits(self, object_ids: Sequence[str]) -> dict[str, Commit]:
+        """The commit records of these objects, those that exist. Reads only."""
+
+    def latest_snapshot(self, dataset: str) -> Snapshot | None:
+        """The newest snapshot of a reference dataset. Reads only."""
+
+    def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Column names and rows of one statement, run read-only. UsageError says what is wrong."""
+
+
+def open_warehouse(settings: Settings) -> Warehouse:
+    """The warehouse of the project; nothing is opened before the first call."""
+    from tidegate.warehouse.duckdb import DuckDBWarehouse
+
+    return DuckDBWarehouse(settings.warehouse_path, lock_timeout=settings.warehouse.lock_timeout_seconds)
