@@ -1,0 +1,18 @@
+"""The ledger: a durable, append-only log of what happened to each object, and its projections."""
+
+from tidegate.ledger.claims import Batch, ClaimedObject, Owner
+from tidegate.ledger.queries import Backlog, DatasetStatus, ObjectEntry
+from tidegate.ledger.store import Ledger, Recorded, Upload, open_ledger
+
+__all__ = [
+    "Backlog",
+    "Batch",
+    "ClaimedObject",
+    "DatasetStatus",
+    "Ledger",
+    "ObjectEntry",
+    "Owner",
+    "Recorded",
+    "Upload",
+    "open_ledger",
+]

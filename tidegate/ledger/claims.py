@@ -1,0 +1,279 @@
+"""Who works on what: a flow run claims pending objects, and a dead run's are taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, delete, insert, select, update
+
+from tidegate import clock
+from tidegate.events import Event, EventType
+from tidegate.events.model import event_id
+from tidegate.ledger import queries
+from tidegate.ledger.log import append
+from tidegate.ledger.tables import claims, leases, objects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, RowMapping
+
+    from tidegate.objects.model import ObjectVersion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owner:
+    """The process behind a claim, so that another on the same host can see whether it lives."""
+
+    host: str
+    pid: int
+    #: when the process started, seconds since the epoch: pids are used again
+    pid_started: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimedObject:
+    """One object of a batch."""
+
+    object: ObjectVersion
+    dataset: str
+    attempt: int
+    #: times a run died on it
+    crashes: int
+    correlation_id: str
+    traceparent: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """The objects of one dataset that one flow run works on; its id is the flow run's."""
+
+    id: str
+    dataset: str
+    objects: tuple[ClaimedObject, ...]
+    #: whether the run had claimed before: it was retried, and does only what is its own
+    resumed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """A claim at work."""
+
+    flow_run_id: str
+    dataset: str
+    owner: Owner
+    heartbeat_at: datetime
+
+
+def claim(
+    connection: Connection,
+    dataset: str,
+    flow_run_id: str,
+    owner: Owner,
+    *,
+    max_objects: int,
+    max_bytes: int,
+) -> Batch:
+    """Give the run its objects and a lease.
+
+    The first time, pending objects of the dataset, oldest first, up to the limits (one at
+    least). A run that comes back (retry) gets its own that are unfinished or quarantined, the
+    latter as a new attempt, and nothing else.
+    """
+    moment = clock.now()
+    resumed = bool(
+        connection.execute(select(claims.c.object_id).where(claims.c.flow_run_id == flow_run_id).limit(1)).first()
+    )
+    if resumed:
+        rows = _own(connection, flow_run_id, moment)
+    else:
+        rows = _pending(connection, dataset, max_objects, max_bytes)
+    taken = [_claimed_object(row) for row in rows]
+    if taken:
+        _take(connection, flow_run_id, taken, rows, moment)
+        connection.execute(delete(leases).where(leases.c.flow_run_id == flow_run_id))
+        connection.execute(
+            insert(leases).values(
+                flow_run_id=flow_run_id,
+                dataset=dataset,
+                host=owner.host,
+                pid=owner.pid,
+                pid_started=owner.pid_started,
+                heartbeat_at=moment,
+            )
+        )
+    return Batch(id=flow_run_id, dataset=dataset, objects=tuple(taken), resumed=resumed)
+
+
+def _own(connection: Connection, flow_run_id: str, moment: datetime) -> Sequence[RowMapping]:
+    """The run's own unfinished objects; its quarantined ones are reopened first."""
+    mine = select(objects).where(objects.c.flow_run_id == flow_run_id).order_by(objects.c.pending_seq)
+    held = connection.execute(mine.where(objects.c.state == "quarantined")).mappings().all()
+    append(
+        connection,
+        [
+            reopened(row, moment, requested_by=f"retry of flow run {flow_run_id}", dataset=row["dataset"])
+            for row in held
+        ],
+    )
+    states = ("running", "failed", "pending")
+    return connection.execute(mine.where(objects.c.state.in_(states))).mappings().all()
+
+
+def reopened(row: RowMapping, moment: datetime, *, requested_by: str, dataset: str) -> Event:
+    """The event that makes a final object pending once more, as its next attempt."""
+    attempt = row["attempt"] + 1
+    return Event(
+        id=event_id(EventType.REOPENED, row["object_id"], attempt),
+        type=EventType.REOPENED,
+        time=moment,
+        subject=row["url"],
+        dataset=dataset,
+        object_id=row["object_id"],
+        correlation_id=row["correlation_id"],
+        traceparent=row["traceparent"],
+        attempt=attempt,
+        data={"reason": requested_by, "was": row["state"]},
+    )
+
+
+def _pending(
+    connection: Connection, dataset: str, max_objects: int, max_bytes: int
+) -> Sequence[RowMapping]:
+    """Oldest first; objects on which a run died come after the others, in ever smaller groups.
+
+    So an object that kills its run is alone by its third try, and no other is blamed for it.
+    """
+    waiting = and_(objects.c.dataset == dataset, objects.c.state == "pending")
+    calmest = connection.execute(
+        select(objects.c.crashes).where(waiting).order_by(objects.c.crashes).limit(1)
+    ).scalar()
+    if calmest is None:
+        return []
+    room = max_objects if calmest == 0 else max(1, max_objects // 10) if calmest == 1 else 1
+    rows = (
+        connection.execute(
+            select(objects)
+            .where(waiting, objects.c.crashes == calmest)
+            .order_by(objects.c.pending_seq)
+            .limit(room)
+        )
+        .mappings()
+        .all()
+    )
+    total = 0
+    for count, row in enumerate(rows):
+        total += row["size"] or 0
+        if count and total > max_bytes:
+            return rows[:count]
+    return rows
+
+
+def _take(
+    connection: Connection,
+    flow_run_id: str,
+    taken: list[ClaimedObject],
+    rows: Sequence[RowMapping],
+    moment: datetime,
+) -> None:
+    append(
+        connection,
+        [
+            Event(
+                id=event_id(EventType.CLAIMED, one.object.object_id, one.attempt, flow_run_id, moment),
+                type=EventType.CLAIMED,
+                time=moment,
+                subject=row["url"],
+                dataset=one.dataset,
+                object_id=one.object.object_id,
+                correlation_id=one.correlation_id,
+                causation_id=one.correlation_id,
+                traceparent=one.traceparent,
+                attempt=one.attempt,
+                data={"flow_run_id": flow_run_id, "objects_in_batch": len(taken)},
+            )
+            for one, row in zip(taken, rows, strict=True)
+        ],
+    )
+
+
+def heartbeat(connection: Connection, flow_run_id: str) -> bool:
+    """Renew the lease; False when there is none any more."""
+    done = connection.execute(
+        update(leases).where(leases.c.flow_run_id == flow_run_id).values(heartbeat_at=clock.now())
+    )
+    return bool(done.rowcount)
+
+
+def end(connection: Connection, flow_run_id: str, failure: str | None) -> None:
+    """Give up the lease; with `failure`, note it on what the run leaves unfinished."""
+    if failure is not None:
+        moment = clock.now()
+        running = _running(connection, flow_run_id)
+        append(
+            connection,
+            [
+                _moved(row, EventType.FAILED, moment, {"reason": failure, "flow_run_id": flow_run_id})
+                for row in running
+            ],
+        )
+    connection.execute(delete(leases).where(leases.c.flow_run_id == flow_run_id))
+
+
+def release(connection: Connection, flow_run_id: str, reason: str, *, max_crashes: int) -> int:
+    """Make a dead run's running objects pending again.
+
+    An object on which `max_crashes` runs died is quarantined instead: it, or its size, is the
+    likely cause.
+    """
+    moment = clock.now()
+    log = []
+    for row in _running(connection, flow_run_id):
+        crashes = row["crashes"] + 1
+        data = {"reason": reason, "flow_run_id": flow_run_id, "crashes": crashes}
+        if crashes >= max_crashes:
+            data |= {
+                "rule": "crashed",
+                "reason": f"{crashes} runs died while they worked on it; the last time: {reason}",
+            }
+            log.append(_moved(row, EventType.QUARANTINED, moment, data))
+        else:
+            log.append(_moved(row, EventType.RELEASED, moment, data))
+    append(connection, log)
+    connection.execute(delete(leases).where(leases.c.flow_run_id == flow_run_id))
+    return len(log)
+
+
+def _moved(row: RowMapping, kind: EventType, moment: datetime, data: dict[str, object]) -> Event:
+    return Event(
+        id=event_id(kind, row["object_id"], row["attempt"], data.get("flow_run_id"), moment),
+        type=kind,
+        time=moment,
+        subject=row["url"],
+        dataset=row["dataset"],
+        object_id=row["object_id"],
+        correlation_id=row["correlation_id"],
+        traceparent=row["traceparent"],
+        attempt=row["attempt"],
+        data=data,
+    )
+
+
+def _running(connection: Connection, flow_run_id: str) -> Sequence[RowMapping]:
+    query = select(objects).where(
+        objects.c.flow_run_id == flow_run_id, objects.c.state == "running"
+    )
+    return connection.execute(query).mappings().all()
+
+
+def _claimed_object(row: RowMapping) -> ClaimedObject:
+    return ClaimedObject(
+        object=queries.to_object(row),
+        dataset=row["dataset"],
+        attempt=row["attempt"],
+        crashes=row["crashes"],
+        correlation_id=row["correlation_id"],
+        traceparent=row["traceparent"],
+    )
