@@ -15,7 +15,7 @@ from tidegate.ledger.log import append
 from tidegate.ledger.tables import claims, leases, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, RowMapping
@@ -120,6 +120,27 @@ def _own(connection: Connection, flow_run_id: str, moment: datetime) -> Sequence
     )
     states = ("running", "failed", "pending")
     return connection.execute(mine.where(objects.c.state.in_(states))).mappings().all()
+
+
+def reopen(
+    connection: Connection,
+    datasets: Mapping[str, str],
+    moment: datetime,
+    *,
+    requested_by: str,
+    states: Sequence[str],
+) -> int:
+    """Reopen objects (id -> dataset), those that are in one of `states` still; how many."""
+    query = select(objects).where(
+        objects.c.object_id.in_(list(datasets)), objects.c.state.in_(list(states))
+    )
+    return append(
+        connection,
+        [
+            reopened(row, moment, requested_by=requested_by, dataset=datasets[row["object_id"]])
+            for row in connection.execute(query).mappings().all()
+        ],
+    )
 
 
 def reopened(row: RowMapping, moment: datetime, *, requested_by: str, dataset: str) -> Event:

@@ -123,7 +123,9 @@ def status(connection: Connection) -> list[DatasetStatus]:
         select(
             objects.c.dataset,
             *(func.sum(case((objects.c.state == state, 1), else_=0)).label(state) for state in states),
-            func.coalesce(func.sum(objects.c.rows_loaded), 0).label("rows_loaded"),
+            func.coalesce(
+                func.sum(case((objects.c.state == "loaded", objects.c.rows_loaded), else_=0)), 0
+            ).label("rows_loaded"),
             func.coalesce(func.sum(objects.c.rows_rejected), 0).label("rows_rejected"),
             func.min(case((waiting, objects.c.recorded_at), else_=None)).label("oldest_waiting_at"),
             func.max(objects.c.committed_at).label("last_loaded_at"),

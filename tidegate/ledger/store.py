@@ -22,7 +22,8 @@ from tidegate.ledger.tables import PROJECTIONS, cursors, events, objects
 from tidegate.objects.model import ObjectVersion, is_newer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Engine, RowMapping
 
@@ -95,6 +96,30 @@ class Ledger:
                     log.extend(_upload_events(upload, fresh))
             append(connection, log)
         return Recorded(tuple(new), len(uploads) - len(new))
+
+    def unknown(self, uploads: Sequence[Upload]) -> list[str]:
+        """Ids of the objects that `record` would append. Changes nothing."""
+        with self.reading() as connection:
+            versions = _Versions(connection, [upload.notice.object for upload in uploads])
+            admitted = (versions.admit(upload.notice.object) for upload in uploads)
+            return [obj.object_id for obj in admitted if obj is not None]
+
+    def reopen(
+        self,
+        datasets: Mapping[str, str],
+        moment: datetime,
+        *,
+        requested_by: str,
+        states: Sequence[str],
+    ) -> int:
+        """Make objects (id -> dataset) pending once more, those still in one of `states`.
+
+        Returns how many.
+        """
+        with self.writing() as connection:
+            return claims.reopen(
+                connection, datasets, moment, requested_by=requested_by, states=states
+            )
 
     def append(self, log: Sequence[Event]) -> int:
         """Append events and project them; those already in the log change nothing.

@@ -78,6 +78,8 @@ class LoadOutcome:
     committed_at: datetime
     #: whether an earlier try had committed this already and this call changed nothing
     already: bool = False
+    #: a try after the first that was held leaves an earlier load in force: that load's record
+    retained: LoadOutcome | None = None
 
 
 #: A commit record is the outcome as the warehouse keeps it.

@@ -1,0 +1,1 @@
+"""What we agree on with those who send us files: one module a dataset."""

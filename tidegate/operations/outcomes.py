@@ -1,0 +1,170 @@
+"""Tell the ledger what the warehouse committed: after a load, and after a crash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate import clock
+from tidegate.contracts import Contract, Merge
+from tidegate.events import Event, EventType
+from tidegate.events.model import event_id, iso
+from tidegate.ledger import queries
+from tidegate.warehouse import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tidegate.ledger import Batch, ClaimedObject
+    from tidegate.operations.project import Project
+    from tidegate.stages.model import Verdict
+    from tidegate.warehouse import LoadOutcome
+
+_EVENT_OF = {
+    Outcome.LOADED: EventType.LOADED,
+    Outcome.QUARANTINED: EventType.QUARANTINED,
+    Outcome.SUPERSEDED: EventType.SUPERSEDED,
+    Outcome.DUPLICATE: EventType.DUPLICATED,
+}
+
+
+def tell(
+    project: Project,
+    objects: Mapping[str, ClaimedObject],
+    results: Sequence[LoadOutcome],
+    *,
+    contract: Contract,
+    rules: Mapping[str, str],
+) -> None:
+    """Append the final event of each outcome. Telling one twice changes nothing."""
+    events = []
+    for result in results:
+        one = objects[result.object_id]
+        if result.retained is None:
+            data = _data(result, contract, rules.get(result.object_id, ""))
+            events.append(_event(one, _EVENT_OF[result.outcome], data))
+        else:
+            data = _data(result.retained, contract, rules.get(result.object_id, ""))
+            data |= {"state": result.retained.outcome.value, "reason": _retained_reason(result)}
+            events.append(_event(one, EventType.RETAINED, data))
+    project.ledger.append(events + _replaced(project, objects, results, contract))
+
+
+def _replaced(
+    project: Project,
+    objects: Mapping[str, ClaimedObject],
+    results: Sequence[LoadOutcome],
+    contract: Contract,
+) -> list[Event]:
+    """Loaded objects whose rows a newer one took the place of are superseded from now on."""
+    if isinstance(contract.load, Merge):
+        return []
+    by = {
+        other: result
+        for result in results
+        if result.outcome is Outcome.LOADED and result.retained is None
+        for other in result.others
+        if other != result.object_id
+    }
+    entries = project.ledger.ask(queries.by_id, list(by))
+    return [
+        Event(
+            id=event_id(EventType.SUPERSEDED, entry.object_id, "by", by[entry.object_id].object_id),
+            type=EventType.SUPERSEDED,
+            time=clock.now(),
+            subject=entry.url,
+            dataset=entry.dataset,
+            object_id=entry.object_id,
+            correlation_id=entry.correlation_id,
+            causation_id=objects[by[entry.object_id].object_id].correlation_id,
+            traceparent=entry.traceparent,
+            attempt=entry.attempt,
+            data={
+                "reason": f"It was loaded; then {objects[by[entry.object_id].object_id].object.url} "
+                "took the place of its rows.",
+                "others": [by[entry.object_id].object_id],
+            },
+        )
+        for entry in entries.values()
+        if entry.state == "loaded"
+    ]
+
+
+def tell_overwritten(
+    project: Project, objects: Mapping[str, ClaimedObject], gone: Iterable[Verdict]
+) -> None:
+    """Objects whose content no longer exists: superseded, or what was loaded before stays."""
+    entries = project.ledger.ask(queries.by_id, list(objects))
+    events = []
+    for verdict in gone:
+        one, entry = objects[verdict.object_id], entries[verdict.object_id]
+        if entry.committed_at is None:
+            data: dict[str, object] = {"reason": verdict.reason, "flow_run_id": entry.flow_run_id}
+            events.append(_event(one, EventType.SUPERSEDED, data))
+        else:
+            reason = f"Its rows stay as they were loaded before: {verdict.reason}"
+            events.append(_event(one, EventType.RETAINED, {"state": "loaded", "reason": reason}))
+    project.ledger.append(events)
+
+
+def complete_committed(project: Project, batch: Batch) -> set[str]:
+    """Finish objects that an earlier, killed run had committed. Returns their ids.
+
+    The commit record is the truth: the ledger is told what it says, and a reference snapshot
+    committed with it is published.
+    """
+    suspects = {one.object.object_id: one for one in batch.objects if one.crashes or batch.resumed}
+    if not suspects:
+        return set()
+    commits = project.warehouse.commits(list(suspects))
+    done = {
+        object_id: commit
+        for object_id, commit in commits.items()
+        if commit.attempt >= suspects[object_id].attempt
+    }
+    if not done:
+        return set()
+    contract = project.registry[batch.dataset]
+    if contract.name in project.registry.references:
+        snapshot = project.warehouse.latest_snapshot(contract.name)
+        if snapshot is not None:
+            project.references.publish(snapshot)
+    tell(project, suspects, list(done.values()), contract=contract, rules={})
+    return set(done)
+
+
+def _data(result: LoadOutcome, contract: Contract, rule: str) -> dict[str, object]:
+    data: dict[str, object] = {
+        "table": contract.name,
+        "contract_version": result.contract_version,
+        "rows_read": result.rows_read,
+        "rows_loaded": result.rows_loaded,
+        "rows_rejected": result.rows_rejected,
+        "rows_duplicate": result.rows_duplicate,
+        "reason": result.reason,
+        "others": list(result.others[:100]),
+    }
+    if result.outcome is Outcome.LOADED:
+        data["committed_at"] = iso(result.committed_at)
+    if rule:
+        data["rule"] = rule
+    return data
+
+
+def _retained_reason(result: LoadOutcome) -> str:
+    return f"Its rows stay as they were loaded before; this try ended {result.outcome.value}: {result.reason}"
+
+
+def _event(one: ClaimedObject, kind: EventType, data: dict[str, object]) -> Event:
+    return Event(
+        id=event_id(kind, one.object.object_id, one.attempt),
+        type=kind,
+        time=clock.now(),
+        subject=one.object.url,
+        dataset=one.dataset,
+        object_id=one.object.object_id,
+        correlation_id=one.correlation_id,
+        causation_id=one.correlation_id,
+        traceparent=one.traceparent,
+        attempt=one.attempt,
+        data=data,
+    )

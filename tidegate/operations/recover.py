@@ -1,0 +1,46 @@
+"""Take back what dead runs had claimed, so that it is processed again."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate.ledger import queries
+from tidegate.operations.liveness import is_dead
+
+if TYPE_CHECKING:
+    from tidegate.ledger import Ledger
+    from tidegate.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRun:
+    """A flow run whose process is gone, and why it is known to be."""
+
+    flow_run_id: str
+    dataset: str
+    reason: str
+    released: int
+
+
+def release_dead_claims(ledger: Ledger, settings: Settings) -> list[DeadRun]:
+    """Release the objects of every claim whose process has ended or fallen silent."""
+    dead = []
+    for lease in ledger.ask(queries.open_leases):
+        reason = is_dead(lease, settings.ingest.lease_seconds)
+        if reason is None:
+            continue
+        released = ledger.release(lease.flow_run_id, reason, max_crashes=settings.ingest.max_crashes)
+        log.warning(
+            "flow run %s is dead: %s Took back %d objects of %s.",
+            lease.flow_run_id,
+            reason,
+            released,
+            lease.dataset,
+            extra={"action": "claim_released"},
+        )
+        dead.append(DeadRun(lease.flow_run_id, lease.dataset, reason, released))
+    return dead

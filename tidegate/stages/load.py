@@ -1,0 +1,30 @@
+"""Load: turn verdicts into one warehouse transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate.stages.model import VerdictState
+from tidegate.warehouse import LoadRequest
+
+if TYPE_CHECKING:
+    from tidegate.objects import ObjectVersion
+    from tidegate.stages.model import Verdict
+    from tidegate.stages.staging import Staging
+
+
+def load_request(verdict: Verdict, obj: ObjectVersion, staging: Staging) -> LoadRequest:
+    """What the warehouse needs to know of one object that passed or is held."""
+    held = verdict.reason if verdict.state is VerdictState.HELD else None
+    return LoadRequest(
+        object=obj,
+        content_sha256=verdict.content_sha256,
+        contract_version=verdict.contract_version,
+        attempt=verdict.attempt,
+        rows_read=verdict.rows_read,
+        rows_valid=verdict.rows_valid,
+        rows_rejected=verdict.rows_rejected,
+        rows=staging.path(verdict.rows) if verdict.rows and not held else None,
+        rejected=staging.path(verdict.rejected) if verdict.rejected else None,
+        held=held,
+    )

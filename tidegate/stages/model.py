@@ -1,0 +1,77 @@
+"""What a stage says of one object."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+
+class VerdictState(StrEnum):
+    """How an object left a stage."""
+
+    #: on to the next stage
+    PASSED = "passed"
+    #: the object as a whole is held; its rejected rows, if any, are still committed
+    HELD = "held"
+    #: its store has a newer version in its place, so there is nothing to read
+    OVERWRITTEN = "overwritten"
+
+
+class Verdict(BaseModel):
+    """Where one object stands after a stage. Paths are relative to the batch's staging folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    object_id: str
+    attempt: int
+    state: VerdictState
+    #: short name of the broken rule when held
+    rule: str = ""
+    #: a sentence for people when held or overwritten
+    reason: str = ""
+    contract_version: str = ""
+    content_sha256: str = ""
+    rows_read: int = 0
+    rows_valid: int = 0
+    rows_rejected: int = 0
+    #: Parquet with the rows that go on
+    rows: str | None = None
+    #: Parquet with one row a broken rule, columns of `Rejection`
+    rejected: str | None = None
+    #: reference dataset -> snapshot that its values came from
+    references: dict[str, str] = {}
+    #: lookup dataset -> rows without a match
+    unmatched: dict[str, int] = {}
+
+
+class Rejection(BaseModel):
+    """One rule that one record broke."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: 1-based number of the record in the file, header not counted
+    record: int
+    #: physical line on which the record begins, 1-based; None where the reader can't tell
+    line: int | None
+    column: str | None
+    rule: str
+    value: str | None
+    message: str
+    raw: str | None = None
+
+
+#: Columns of a file of rejections.
+REJECTION_SCHEMA: dict[str, pl.DataType] = {
+    "record": pl.Int64(),
+    "line": pl.Int64(),
+    "column": pl.String(),
+    "rule": pl.String(),
+    "value": pl.String(),
+    "message": pl.String(),
+    "raw": pl.String(),
+}
+
+#: The engine's own column: the record's number in its file.
+RECORD = "_record"

@@ -1,0 +1,219 @@
+"""Read a CSV file as text, nothing guessed: a fast way for clean files, a patient one for others.
+
+Both give the same rows for a clean file. The fast way (DuckDB's strict reader) gives up at the
+first damaged record; then the patient one reads the whole file again, record by record, and
+turns each damaged record into a rejection with its raw text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+import duckdb
+import polars as pl
+
+from tidegate.errors import ObjectRejectedError
+from tidegate.stages.model import RECORD, REJECTION_SCHEMA, Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tidegate.contracts import Dialect
+
+#: How much of a file is looked at for its header.
+HEAD_BYTES = 64 * 1024
+#: How much of a damaged record's text is kept.
+RAW_LIMIT = 4_000
+_FIELD_LIMIT = 16 * 1024 * 1024
+_CHUNK_ROWS = 100_000
+#: DuckDB's names of the encodings it reads by itself.
+_DUCKDB_ENCODINGS = {"utf-8": "utf-8"}
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """A file's records as text: columns of the header, and ``_record`` in front."""
+
+    rows: pl.DataFrame
+    #: columns of `REJECTION_SCHEMA`
+    damaged: pl.DataFrame
+
+
+def read_header(head: bytes, dialect: Dialect) -> list[str]:
+    """The column names in the first record. ObjectRejectedError when there is none to read."""
+    if not head:
+        raise ObjectRejectedError("The file is empty: it has no header.", rule="empty")
+    if b"\x00" in head and "16" not in dialect.encoding and "32" not in dialect.encoding:
+        msg = "The file is not text: it holds NUL bytes where a header should be."
+        raise ObjectRejectedError(msg, rule="not_text")
+    try:
+        text = _decoded(head, dialect.encoding)
+    except UnicodeDecodeError as error:
+        msg = f"The header can't be read as {dialect.encoding}: {error.reason} at byte {error.start}."
+        raise ObjectRejectedError(msg, rule="encoding") from None
+    try:
+        header = next(_reader(io.StringIO(text, newline=""), dialect), None)
+    except csv.Error as error:
+        raise ObjectRejectedError(f"The header can't be read: {error}.", rule="header") from None
+    if header is None or not any(name.strip() for name in header):
+        raise ObjectRejectedError("The first line is blank: there is no header.", rule="header")
+    if len(head) >= HEAD_BYTES and "\n" not in text and "\r" not in text:
+        msg = f"No line ends in the first {HEAD_BYTES} bytes: this is not the CSV the contract expects."
+        raise ObjectRejectedError(msg, rule="header")
+    return header
+
+
+def _decoded(head: bytes, encoding: str) -> str:
+    for spare in range(4):
+        try:
+            return head[: len(head) - spare].decode(_python_encoding(encoding))
+        except UnicodeDecodeError as error:
+            # The last character may be cut in two by the end of the head.
+            if error.start < len(head) - 4 or spare == 3 or len(head) < HEAD_BYTES:
+                raise
+    raise AssertionError("unreachable")
+
+
+def read_rows(path: Path, header: list[str], dialect: Dialect) -> TextRows:
+    """All records of the file, as text, in order."""
+    try:
+        return TextRows(_fast(path, header, dialect), pl.DataFrame(schema=REJECTION_SCHEMA))
+    except duckdb.Error:
+        # DuckDB tells "damaged" in many classes and words; the patient reader finds out what,
+        # and what it can't read either is rejected there with the reason.
+        return _patient(path, header, dialect)
+
+
+def _fast(path: Path, header: list[str], dialect: Dialect) -> pl.DataFrame:
+    encoding = _DUCKDB_ENCODINGS.get(dialect.encoding.lower())
+    if encoding is None:
+        raise duckdb.NotImplementedException(f"encoding {dialect.encoding}")
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+        relation = connection.sql(
+            "SELECT * FROM read_csv($path, auto_detect=false, header=true, delim=$delim, quote=$quote, "
+            "escape=$quote, columns=$columns, strict_mode=true, null_padding=false, nullstr=$never, "
+            "encoding=$encoding, max_line_size=$longest)",
+            params={
+                "path": str(path),
+                "delim": dialect.delimiter,
+                "quote": dialect.quote,
+                "columns": dict.fromkeys(header, "VARCHAR"),
+                # No text is null here: null tokens are the contract's matter.
+                "never": "\x00\x00tidegate\x00\x00",
+                "encoding": encoding,
+                "longest": _FIELD_LIMIT,
+            },
+        )
+        frame = pl.DataFrame(relation)
+    # An unquoted empty field is an empty text, as a quoted one is.
+    return frame.with_columns(pl.all().fill_null("")).with_row_index(RECORD, offset=1).cast({RECORD: pl.Int64})
+
+
+def _patient(path: Path, header: list[str], dialect: Dialect) -> TextRows:
+    frames: list[pl.DataFrame] = []
+    damaged: list[Rejection] = []
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    for number, line, fields, raw in _records(path, dialect):
+        problem = _problem(fields, raw, len(header))
+        if problem is None and isinstance(fields, list):
+            rows.append(fields)
+            numbers.append(number)
+        else:
+            rule, message = problem or ("damaged", "The record can't be read.")
+            damaged.append(
+                Rejection(
+                    record=number,
+                    line=line,
+                    column=None,
+                    rule=rule,
+                    value=None,
+                    message=message,
+                    raw=_printable(raw)[:RAW_LIMIT],
+                )
+            )
+        if len(rows) >= _CHUNK_ROWS:
+            frames.append(_frame(rows, numbers, header))
+            rows, numbers = [], []
+    frames.append(_frame(rows, numbers, header))
+    return TextRows(
+        pl.concat(frames),
+        pl.DataFrame([one.model_dump() for one in damaged], schema=REJECTION_SCHEMA),
+    )
+
+
+def _frame(rows: list[list[str]], numbers: list[int], header: list[str]) -> pl.DataFrame:
+    columns = {name: pl.String for name in header}
+    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    return frame.insert_column(0, pl.Series(RECORD, numbers, dtype=pl.Int64))
+
+
+def _problem(fields: list[str] | csv.Error, raw: str, width: int) -> tuple[str, str] | None:
+    if isinstance(fields, csv.Error):
+        return "quoting", f"The record's quotes are damaged: {fields}."
+    if any("\udc80" <= char <= "\udcff" for char in raw):
+        return "encoding", "The record holds bytes that are not text in the declared encoding."
+    if len(fields) != width:
+        return "fields", f"The record has {len(fields)} fields, the header has {width}."
+    return None
+
+
+def _records(path: Path, dialect: Dialect) -> Iterator[tuple[int, int, list[str] | csv.Error, str]]:
+    """Record number, first physical line, fields (or what is wrong), raw text; header left out."""
+    with path.open(encoding=_python_encoding(dialect.encoding), errors="surrogateescape", newline="") as file:
+        tape = _Tape(file)
+        reader = _reader(tape, dialect)
+        next(reader)
+        number = 0
+        while True:
+            tape.clear()
+            first_line = reader.line_num + 1
+            try:
+                fields: list[str] | csv.Error = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                fields = error
+            if fields == []:
+                continue
+            number += 1
+            yield number, first_line, fields, tape.text()
+
+
+class _Tape:
+    """Lines for csv.reader, remembered until cleared."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._lines: list[str] = []
+
+    def __iter__(self) -> _Tape:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self._lines.append(line)
+        return line
+
+    def clear(self) -> None:
+        self._lines.clear()
+
+    def text(self) -> str:
+        return "".join(self._lines)
+
+
+def _reader(lines: TextIO | _Tape, dialect: Dialect) -> Iterator[list[str]]:
+    csv.field_size_limit(_FIELD_LIMIT)
+    return csv.reader(lines, delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
+
+
+def _python_encoding(encoding: str) -> str:
+    return "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
+
+
+def _printable(raw: str) -> str:
+    return raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").rstrip("\r\n")

@@ -1,0 +1,60 @@
+"""Snapshots of reference datasets on disk, and which of each is the newest committed one.
+
+A snapshot's file is written before the commit that makes it true; the pointer ``latest.json``
+moves after it. So a file without a pointer was never committed, and is not used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from tidegate.warehouse import Snapshot
+
+_POINTER = "latest.json"
+#: Older snapshots that stay for runs still using them.
+_KEEP = 3
+
+
+class References:
+    """The references folder: ``<dataset>/<sequence>-<batch>.parquet`` and the pointers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, snapshot: str) -> Path:
+        """The file of a snapshot named as in `latest`."""
+        return self.folder / snapshot
+
+    def latest(self, dataset: str) -> str | None:
+        """The newest committed snapshot, relative to the folder; None before the first load."""
+        pointer = self._read(dataset)
+        return None if pointer is None else str(pointer["path"])
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Make a committed snapshot the newest, unless a newer one is already."""
+        pointer = self._read(snapshot.dataset)
+        if pointer is not None and int(pointer["sequence"]) >= snapshot.sequence:
+            return
+        target = self.folder / snapshot.dataset / _POINTER
+        part = target.with_name(f"{_POINTER}.{os.getpid()}.part")
+        part.write_text(json.dumps({"sequence": snapshot.sequence, "path": snapshot.path}))
+        os.replace(part, target)
+        self._prune(snapshot)
+
+    def _read(self, dataset: str) -> dict[str, object] | None:
+        try:
+            text = (self.folder / dataset / _POINTER).read_text()
+        except FileNotFoundError:
+            return None
+        pointer: dict[str, object] = json.loads(text)
+        return pointer
+
+    def _prune(self, newest: Snapshot) -> None:
+        def sequence(file: Path) -> int:
+            return int(file.name.partition("-")[0])
+
+        files = sorted((self.folder / newest.dataset).glob("*-*.parquet"), key=sequence, reverse=True)
+        for file in [file for file in files if sequence(file) <= newest.sequence][_KEEP:]:
+            file.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""Columns and types: what a contract's file holds, and what its table will hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from tidegate.contracts import Contract, Lookup
+from tidegate.errors import ContractError
+from tidegate.stages.model import RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidegate.contracts.registry import Registry
+
+#: Types a CSV column can be parsed into.
+_SUPPORTED = (
+    pl.String,
+    pl.Boolean,
+    pl.Date,
+    pl.Datetime,
+    pl.Time,
+    pl.Decimal,
+    pl.Float32,
+    pl.Float64,
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64),
+    *(pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
+)
+
+
+def pandera_schema(contract: Contract) -> Any:
+    """The contract's schema as Pandera's object; ContractError when its class is wrong."""
+    try:
+        return contract.schema.to_schema()
+    except Exception as error:
+        msg = f"Contract {contract.name!r}: the schema {contract.schema.__name__} is wrong: {error}"
+        raise ContractError(msg) from error
+
+
+def file_columns(contract: Contract) -> dict[str, pl.DataType]:
+    """Column name -> type of the dataset's files, in the schema's order."""
+    columns: dict[str, pl.DataType] = {}
+    for name, column in pandera_schema(contract).columns.items():
+        kind = column.dtype.type if column.dtype is not None else None
+        if isinstance(kind, type):
+            kind = kind()
+        if not isinstance(kind, _SUPPORTED):
+            msg = (
+                f"Contract {contract.name!r}: column {name!r} has type {kind}, which can't be read "
+                f"from CSV. Use one of {', '.join(t.__name__ for t in _SUPPORTED)}."
+            )
+            raise ContractError(msg)
+        if name.startswith("_"):
+            msg = f"Contract {contract.name!r}: column {name!r}: names with _ in front are the engine's."
+            raise ContractError(msg)
+        columns[name] = kind
+    return columns
+
+
+def table_columns(contract: Contract, registry: Registry) -> dict[str, pl.DataType]:
+    """Column name -> type of the dataset's table, after normalization and enrichment.
+
+    Found by running the contract's steps over a frame without rows.
+    """
+    frame = pl.LazyFrame(schema={RECORD: pl.Int64, **file_columns(contract)})
+    for step in (*contract.normalize, *contract.enrich):
+        if isinstance(step, Lookup):
+            reference = table_columns(registry[step.dataset], registry)
+            frame = frame.with_columns(
+                pl.lit(None, dtype=_column(contract, step, reference, source)).alias(new)
+                for new, source in step.take.items()
+            )
+        else:
+            frame = run_step(contract, step, frame)
+    schema = dict(frame.collect_schema())
+    if schema.pop(RECORD, None) is None:
+        msg = f"Contract {contract.name!r}: a step dropped the engine's column {RECORD!r}; keep it."
+        raise ContractError(msg)
+    return schema
+
+
+def run_step(
+    contract: Contract, step: Callable[[pl.LazyFrame], pl.LazyFrame], frame: pl.LazyFrame
+) -> pl.LazyFrame:
+    """Apply a contract's step; what it raises becomes a ContractError that names it."""
+    name = getattr(step, "__name__", repr(step))
+    try:
+        result = step(frame)
+        if isinstance(result, pl.LazyFrame):
+            result.collect_schema()
+    except Exception as error:
+        msg = f"Contract {contract.name!r} {contract.version}: step {name} failed: {error}"
+        raise ContractError(msg) from error
+    if not isinstance(result, pl.LazyFrame):
+        kind = type(result).__name__
+        msg = f"Contract {contract.name!r}: step {name} returned {kind}; return the LazyFrame."
+        raise ContractError(msg)
+    return result
+
+
+def _column(
+    contract: Contract, lookup: Lookup, reference: dict[str, pl.DataType], source: str
+) -> pl.DataType:
+    for wanted in (source, *lookup.on.values()):
+        if wanted not in reference:
+            msg = (
+                f"Contract {contract.name!r}: the lookup in {lookup.dataset!r} wants the column "
+                f"{wanted!r}; that table has {', '.join(reference)}."
+            )
+            raise ContractError(msg)
+    return reference[source]
