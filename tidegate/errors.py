@@ -6,7 +6,8 @@ TidegateError
 │   ├── WarehouseLockedError       another process holds the warehouse file
 │   ├── WarehouseUnavailableError  the warehouse did not answer or broke off
 │   ├── LedgerUnavailableError     the ledger did not answer or stayed locked
-│   └── ServerUnavailableError     the Prefect server did not answer
+│   ├── ServerUnavailableError     the Prefect server did not answer
+│   └── ObjectsLeftError           some objects of a batch could not be done this time
 ├── RejectedError           the data is at fault: quarantine it, do not retry
 │   ├── ObjectRejectedError        the object as a whole can't be loaded
 │   ├── ObjectMissingError         the object is gone from the store
@@ -16,6 +17,7 @@ TidegateError
     ├── ContractError              a data contract's author has to mend it
     ├── LedgerVersionError         the ledger was written by a newer Tidegate
     ├── ClaimLostError             another run owns these objects now
+    ├── AccountingError            rows read are not rows loaded + rejected + duplicate
     └── UsageError                 a command was called the wrong way
 
 A message says what happened, where (object URL, row, contract version) and what to do next.
@@ -59,6 +61,10 @@ class ServerUnavailableError(RetryableError):
     """The Prefect server did not answer."""
 
 
+class ObjectsLeftError(RetryableError):
+    """Some objects of a batch could not be done this time; the others were."""
+
+
 class RejectedError(TidegateError):
     """The data is at fault; trying again can't help."""
 
@@ -98,6 +104,15 @@ class LedgerVersionError(FatalError):
 
 class ClaimLostError(FatalError):
     """Another run owns these objects now."""
+
+
+class AccountingError(FatalError):
+    """Rows read are not rows loaded + rejected + duplicate; nothing was committed."""
+
+    def __init__(self, message: str | None = None, *, object_ids: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        #: the objects whose counts don't add up
+        self.object_ids = object_ids
 
 
 class UsageError(FatalError):
