@@ -82,10 +82,6 @@ class IngestSettings(_Group):
     max_crashes: int = Field(default=3, ge=1)
     #: seconds without a heartbeat after which a claim is taken back
     lease_seconds: float = Field(default=60.0, gt=0)
-    #: times a stage is tried again after a transient error, before the run fails
-    retries: int = Field(default=3, ge=0)
-    #: seconds before the first retry; doubles each time
-    retry_delay_seconds: float = Field(default=2.0, ge=0)
     #: hours the staged files of a failed run are kept
     keep_failed_hours: float = Field(default=72.0, ge=0)
 

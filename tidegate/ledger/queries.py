@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, case, func, or_, select
 
 from tidegate.events import Event, EventType
-from tidegate.ledger.tables import events, leases, objects
+from tidegate.ledger.tables import claims, events, leases, objects
 from tidegate.objects.model import ObjectVersion
 
 if TYPE_CHECKING:
@@ -183,6 +183,24 @@ def by_id(connection: Connection, object_ids: Sequence[str]) -> dict[str, Object
         for entry in _entries(connection, select(objects).where(objects.c.object_id.in_(chunk))):
             found[entry.object_id] = entry
     return found
+
+
+def claimed_by(connection: Connection, flow_run_id: str) -> list[ObjectEntry]:
+    """Everything a flow run ever claimed, whoever finished it."""
+    mine = select(claims.c.object_id).where(claims.c.flow_run_id == flow_run_id)
+    query = select(objects).where(objects.c.object_id.in_(mine))
+    return _entries(connection, query.order_by(objects.c.uploaded_at, objects.c.key))
+
+
+def has_claimed(connection: Connection, flow_run_id: str) -> bool:
+    """Whether a flow run has got as far as claiming objects."""
+    query = select(claims.c.object_id).where(claims.c.flow_run_id == flow_run_id).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def event_at(connection: Connection, seq: int) -> str:
+    """The id of the event with this seq."""
+    return str(connection.execute(select(events.c.id).where(events.c.seq == seq)).scalar_one())
 
 
 def by_name(connection: Connection, name: str) -> list[ObjectEntry]:

@@ -1,18 +1,18 @@
 """Take a batch through the stages. The one code path for live, retry, backfill and redrive.
 
-Each stage function does the objects it can, appends their completion events, and returns their
-verdicts. An object in the way of which the world stood (a RetryableError) is left out of the
-result; when the stage is tried again, or the run is retried, it is done then.
+Each stage function does the objects it can, notes each verdict in the batch's staging folder,
+appends the completion events, and returns the verdicts. When the world stands in the way of some
+(a RetryableError), it does the others first and then raises ObjectsLeftError; called again, it
+takes noted verdicts as they are and does only what is left.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate import clock
-from tidegate.errors import ClaimLostError, RetryableError
+from tidegate.errors import ClaimLostError, ObjectsLeftError, RetryableError
 from tidegate.events import Event, EventType
 from tidegate.events.model import event_id, iso
 from tidegate.ledger import queries
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from tidegate.stages.model import Verdict
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StageResult:
-    """What a stage did, and what stood in the way of the rest."""
-
-    verdicts: list[Verdict]
-    #: object id -> why it could not be done this time
-    trouble: dict[str, RetryableError]
 
 
 def claim(project: Project, dataset: str, flow_run_id: str) -> Batch:
@@ -63,7 +54,7 @@ def claim(project: Project, dataset: str, flow_run_id: str) -> Batch:
     return type(batch)(id=batch.id, dataset=dataset, objects=remaining, resumed=batch.resumed)
 
 
-def validate_batch(project: Project, batch: Batch) -> StageResult:
+def validate_batch(project: Project, batch: Batch) -> list[Verdict]:
     """Fetch and check every object of the batch."""
     from tidegate.stages.validate import validate
 
@@ -78,7 +69,7 @@ def validate_batch(project: Project, batch: Batch) -> StageResult:
     )
 
 
-def normalize_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> StageResult:
+def normalize_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Run the contract's normalization over every object that passed validation."""
     from tidegate.stages.normalize import normalize
 
@@ -89,7 +80,7 @@ def normalize_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict])
     )
 
 
-def enrich_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> StageResult:
+def enrich_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Take columns from the reference datasets, as of snapshots pinned for this batch."""
     from tidegate.stages.enrich import enrich, pin_references
 
@@ -165,70 +156,94 @@ def _still_mine(project: Project, batch: Batch) -> dict[str, ClaimedObject]:
     return mine
 
 
+def finished(project: Project, batch: Batch, stage: EventType) -> list[Verdict]:
+    """The verdicts a stage has noted for this batch: what it did before it failed."""
+    contract = project.registry[batch.dataset]
+    notes = project.staging(batch.id).notes(stage.verb, contract.version)
+    return [notes[key] for key in _keys(batch.objects) if key in notes]
+
+
+def _keys(objects: Sequence[ClaimedObject]) -> list[tuple[str, int]]:
+    return [(one.object.object_id, one.attempt) for one in objects]
+
+
 def _carry_on(
     project: Project,
     batch: Batch,
     verdicts: Sequence[Verdict],
-    kind: EventType,
+    stage: EventType,
     work: Callable[[Verdict], Verdict],
-) -> StageResult:
+) -> list[Verdict]:
+    """Work on what passed the stage before; what is held or gone is handed on as it is."""
     from tidegate.stages.model import VerdictState
 
-    passed = {v.object_id: v for v in verdicts if v.state is VerdictState.PASSED}
-    result = _each(
-        project,
-        batch,
-        [one for one in batch.objects if one.object.object_id in passed],
-        kind,
-        lambda one: work(passed[one.object.object_id]),
-    )
-    others = [verdict for verdict in verdicts if verdict.object_id not in passed]
-    return StageResult([*result.verdicts, *others], result.trouble)
+    before = {verdict.object_id: verdict for verdict in verdicts}
+
+    def go_on(one: ClaimedObject) -> Verdict:
+        verdict = before[one.object.object_id]
+        return work(verdict) if verdict.state is VerdictState.PASSED else verdict
+
+    objects = [one for one in batch.objects if one.object.object_id in before]
+    return _each(project, batch, objects, stage, go_on)
 
 
 def _each(
     project: Project,
     batch: Batch,
     objects: Sequence[ClaimedObject],
-    kind: EventType,
+    stage: EventType,
     work: Callable[[ClaimedObject], Verdict],
-) -> StageResult:
-    verdicts: list[Verdict] = []
+) -> list[Verdict]:
+    version = project.registry[batch.dataset].version
+    staging = project.staging(batch.id)
+    noted = staging.notes(stage.verb, version)
     trouble: dict[str, RetryableError] = {}
-    log_entries: list[Event] = []
-    for one in objects:
-        try:
-            verdict = work(one)
-        except RetryableError as error:
-            trouble[one.object.object_id] = error
-            continue
-        verdicts.append(verdict)
-        if verdict.rows is not None:
-            log_entries.append(_completion(batch, one, verdict, kind))
-    project.ledger.append(log_entries)
-    return StageResult(verdicts, trouble)
+    verdicts: list[Verdict] = []
+    with staging.noting(stage.verb, version) as note:
+        for one, key in zip(objects, _keys(objects), strict=True):
+            try:
+                verdict = noted.get(key) or work(one)
+            except RetryableError as error:
+                trouble[one.object.url] = error
+                continue
+            verdicts.append(verdict)
+            if key not in noted:
+                note(verdict)
+    done = {verdict.object_id: verdict for verdict in verdicts if verdict.rows is not None}
+    project.ledger.append(
+        [
+            _completion(batch, one, done[one.object.object_id], stage)
+            for one in objects
+            if one.object.object_id in done
+        ]
+    )
+    if trouble:
+        url, first = next(iter(trouble.items()))
+        msg = f"{len(trouble)} of {len(objects)} objects could not be {stage.verb}. The first, {url}: {first}"
+        raise ObjectsLeftError(msg)
+    return verdicts
 
 
-def _completion(batch: Batch, one: ClaimedObject, verdict: Verdict, kind: EventType) -> Event:
+def _completion(batch: Batch, one: ClaimedObject, verdict: Verdict, stage: EventType) -> Event:
     data: dict[str, object] = {
         "contract_version": verdict.contract_version,
         "staged": f"{batch.id}/{verdict.rows}",
         "flow_run_id": batch.id,
     }
-    if kind is EventType.VALIDATED:
+    if stage is EventType.VALIDATED:
         data |= {
             "content_sha256": verdict.content_sha256,
             "rows_read": verdict.rows_read,
             "rows_valid": verdict.rows_valid,
             "rows_rejected": verdict.rows_rejected,
         }
-    if kind is EventType.ENRICHED:
+    if stage is EventType.ENRICHED:
         data |= {"references": verdict.references, "rows_unmatched": verdict.unmatched}
     moment = clock.now()
     return Event(
         # A batch may validate an object anew in a later run; each run's completion is a fact.
-        id=event_id(kind, one.object.object_id, one.attempt, batch.id),
-        type=kind,
+        id=event_id(stage, one.object.object_id, one.attempt, batch.id),
+        type=stage,
         time=moment,
         subject=one.object.url,
         dataset=batch.dataset,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from tidegate.contracts.registry import Registry, load_registry
@@ -59,3 +59,9 @@ class Project:
 def open_project(root: Path | None = None) -> Project:
     """The project at `root`, or the nearest one above the working directory."""
     return Project(load_settings(root))
+
+
+@cache
+def current_project() -> Project:
+    """The project around the working directory, opened once a process."""
+    return open_project()

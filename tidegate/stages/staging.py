@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tidegate.stages.model import Verdict
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import polars as pl
 
 
@@ -50,10 +55,48 @@ class Staging:
         part.write_text(text, encoding="utf-8")
         os.replace(part, target)
 
+    def notes(self, stage: str, contract_version: str) -> dict[tuple[str, int], Verdict]:
+        """Verdicts noted by `stage` under this contract version, by object id and attempt.
+
+        Only those whose files are still there; a last line cut short by a kill does not count.
+        """
+        file = self._notes_file(stage, contract_version)
+        if not file.exists():
+            return {}
+        found: dict[tuple[str, int], Verdict] = {}
+        for line in file.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            verdict = Verdict.model_validate_json(line)
+            files = (verdict.rows, verdict.rejected)
+            if all(self.path(name).exists() for name in files if name is not None):
+                found[verdict.object_id, verdict.attempt] = verdict
+        return found
+
+    @contextmanager
+    def noting(self, stage: str, contract_version: str) -> Iterator[Callable[[Verdict], object]]:
+        """Give a function that notes one verdict; what it noted survives a kill of this process."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self._notes_file(stage, contract_version)
+        _cut_torn_line(target)
+        with target.open("ab", buffering=0) as file:
+            yield lambda verdict: file.write(verdict.model_dump_json().encode() + b"\n")
+
+    def _notes_file(self, stage: str, contract_version: str) -> Path:
+        return self.folder / f"{stage}-{contract_version}.jsonl"
+
     def remove(self) -> None:
         """Remove everything of this batch; nothing staged is needed once all is final."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
+
+
+def _cut_torn_line(file: Path) -> None:
+    """Drop what a kill left of a line, so that the next note begins a line of its own."""
+    if file.exists():
+        text = file.read_bytes()
+        if not text.endswith(b"\n"):
+            os.truncate(file, text.rfind(b"\n") + 1)
 
 
 def remove_abandoned(staging_dir: Path, *, keep: set[str], older_than: float) -> list[str]:

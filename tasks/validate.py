@@ -1,0 +1,28 @@
+"""Validate a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+
+from tasks.policy import RESUME, is_transient
+from tasks.verdicts import as_json
+from tidegate.ledger import Batch
+from tidegate.operations import ingest
+from tidegate.operations.project import current_project
+
+
+@task(
+    name="validate",
+    persist_result=True,
+    result_serializer="json",
+    cache_policy=RESUME,
+    retries=3,
+    retry_delay_seconds=[2, 4, 8],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=is_transient,
+)
+def validate(batch: Batch) -> list[dict[str, Any]]:
+    """Fetch every object of the batch and check each row against the contract."""
+    return as_json(ingest.validate_batch(current_project(), batch))

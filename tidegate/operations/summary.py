@@ -1,0 +1,47 @@
+"""What became of a flow run's objects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate.ledger import ObjectEntry, queries
+
+if TYPE_CHECKING:
+    from tidegate.ledger import Batch, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """The objects a run claimed, as they stand now."""
+
+    dataset: str
+    entries: list[ObjectEntry]
+
+    @property
+    def states(self) -> Counter[str]:
+        return Counter(entry.state for entry in self.entries)
+
+    def sentence(self) -> str:
+        """``31 objects: 30 loaded (6,200 rows, 12 rejected), 1 quarantined.``"""
+        if not self.entries:
+            return "Nothing was pending."
+        parts = []
+        for state, count in sorted(self.states.items()):
+            text = f"{count} {state}"
+            if state == "loaded":
+                rows = sum(e.rows_loaded or 0 for e in self.entries if e.state == state)
+                bad = sum(e.rows_rejected or 0 for e in self.entries if e.state == state)
+                text += f" ({rows:,} rows" + (f", {bad:,} rejected)" if bad else ")")
+            parts.append(text)
+        return f"{count_of(len(self.entries))}: {', '.join(parts)}."
+
+
+def count_of(objects: int) -> str:
+    return f"{objects:,} object" + ("" if objects == 1 else "s")
+
+
+def summarize(ledger: Ledger, batch: Batch) -> BatchSummary:
+    """Everything the batch's run ever claimed, as the ledger has it now."""
+    return BatchSummary(batch.dataset, ledger.ask(queries.claimed_by, batch.id))

@@ -1,0 +1,149 @@
+"""The process of sources, dispatcher and event sink: ``python -m tidegate.prefect.dispatcher``.
+
+Each part is a thread. A part that meets a passing error waits and tries again; any other error
+ends the process with a non-zero exit code, and whoever supervises it starts it anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from prefect import get_client
+
+from tidegate.errors import RetryableError, TidegateError
+from tidegate.operations.project import Project, open_project
+from tidegate.operations.record import record_uploads
+from tidegate.prefect.dispatch import Dispatcher
+from tidegate.prefect.event_sink import PrefectEventSink
+from tidegate.sources import open_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tidegate.events import ObjectUploaded
+
+log = logging.getLogger("tidegate.dispatcher")
+
+#: Seconds between two looks at whether another process wrote to the ledger.
+_LOOK_SECONDS = 0.05
+#: Seconds between two steps when nothing was written: claims may have died meanwhile.
+_STEP_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 30.0
+
+
+class Process:
+    """The running parts, and what stops them."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.stop = threading.Event()
+        self._failed = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def run(self) -> int:
+        """Run until told to stop; 0, or 1 when a part broke."""
+        for source in open_sources(self.project.settings, is_expected=self._is_expected):
+            self._spawn(source.name, lambda source=source: source.run(self._record, self._dead_letter, self.stop))
+        self._spawn("event sink", self._deliver_events)
+        self._spawn("dispatcher", self._dispatch)
+        self.stop.wait()
+        for thread in self._threads:
+            thread.join(timeout=5)
+        return 1 if self._failed.is_set() else 0
+
+    def _spawn(self, name: str, work: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except TidegateError as error:
+                self._break(name, str(error), None)
+            except BaseException as error:  # noqa: BLE001 - the process ends with it
+                self._break(name, repr(error), error)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _break(self, name: str, message: str, error: BaseException | None) -> None:
+        log.critical("%s ended: %s", name, message, exc_info=error, extra={"action": "part_ended"})
+        self._failed.set()
+        self.stop.set()
+
+    def _record(self, notices: Sequence[ObjectUploaded]) -> None:
+        record_uploads(self.project.ledger, self.project.registry, self.project.store, notices)
+
+    def _dead_letter(self, text: str, origin: str, error: str) -> None:
+        self.project.ledger.dead_letter(text=text, origin=origin, error=error)
+
+    def _is_expected(self, key: str) -> bool:
+        return bool(self.project.registry.match(self.project.store.relative_key(key)))
+
+    def _dispatch(self) -> None:
+        with get_client(sync_client=True) as client:
+            dispatcher = Dispatcher(self.project, client)
+            self._repeat(dispatcher.step, "dispatcher")
+
+    def _deliver_events(self) -> None:
+        with get_client(sync_client=True) as client:
+            sink = PrefectEventSink(self.project.ledger, client)
+
+            def deliver_all() -> None:
+                while not self.stop.is_set() and sink.deliver():
+                    pass
+
+            self._repeat(deliver_all, "event sink")
+
+    def _repeat(self, step: Callable[[], None], name: str) -> None:
+        """Run `step` whenever the ledger has grown, and now and then; back off from trouble."""
+        failures = 0
+        while not self.stop.is_set():
+            try:
+                seen = self.project.ledger.last_seq()
+                step()
+                self._wait_for_change(seen)
+            except RetryableError as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("%s: %s", name, error, extra={"action": "waiting"})
+                pause = min(0.25 * 2 ** min(failures, 8), _MAX_PAUSE_SECONDS)
+                self.stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                continue
+            if failures:
+                log.info("%s: works again", name, extra={"action": "works_again"})
+                failures = 0
+
+    def _wait_for_change(self, seen: int) -> None:
+        waited = 0.0
+        while waited < _STEP_SECONDS and not self.stop.is_set():
+            if self.project.ledger.last_seq() != seen:
+                return
+            # Other processes write too, and only the database tells of it: so a short look.
+            self.stop.wait(_LOOK_SECONDS)
+            waited += _LOOK_SECONDS
+
+
+def main() -> int:
+    """Run the process until SIGTERM or SIGINT."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    process = Process(open_project())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: process.stop.set())
+    try:
+        return process.run()
+    except TidegateError as error:
+        log.critical("%s", error, extra={"action": "not_started"})
+        return 1
+    finally:
+        process.project.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
