@@ -6,16 +6,14 @@ Also `tidegate backfill plan` and `tidegate backfill run`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import flow, runtime
+from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from tidegate.operations import backfill as operation
 from tidegate.operations.project import current_project
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
 
 
 @flow(name="backfill", persist_result=False)
@@ -47,7 +45,5 @@ def backfill(
         chosen = operation.plan(project.ledger, project.registry, selection, project.store)
         return Completed(message=f"{len(chosen.objects)} objects would be processed again.")
     requested_by = f"backfill flow run {runtime.flow_run.get_name()}"
-    chosen = operation.run(
-        project.ledger, project.registry, selection, requested_by, project.store
-    )
+    chosen = operation.run(project.ledger, project.registry, selection, requested_by, project.store)
     return Completed(message=f"{len(chosen.objects)} objects are pending again.")

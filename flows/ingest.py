@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, runtime
+from prefect.client.schemas.objects import State
 
 from tasks import claim, enrich, load, normalize, validate
 from tasks.verdicts import as_json
@@ -21,7 +22,6 @@ from tidegate.operations.summary import summarize
 from tidegate.prefect.runs import conclude, failure_text, name_run, publish_table
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
     from prefect.tasks import Task
 
     from tidegate.ledger import Batch

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from tidegate.operations import reconcile as operation
 from tidegate.operations.project import current_project
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
 
 
 @flow(name="reconcile", retries=2, retry_delay_seconds=30, persist_result=False)
@@ -27,6 +25,4 @@ def reconcile(prefix: str = "", *, dry_run: bool = False) -> State[Any]:
         store=project.store,
     )
     verb = "would be recorded" if dry_run else "recorded"
-    return Completed(
-        message=f"{found.listed} objects listed: {found.recorded} {verb}, {found.known} known."
-    )
+    return Completed(message=f"{found.listed} objects listed: {found.recorded} {verb}, {found.known} known.")

@@ -199,14 +199,13 @@ def load_settings(root: Path | None = None) -> Settings:
     except (ValueError, OSError) as error:
         msg = f"{folder / FILE_NAME} can't be read: {error}. Mend the file and try again."
         raise SettingsError(msg) from error
-    settings._root = folder
+    settings._root = folder  # noqa: SLF001 - set once, here
     return settings
 
 
 def _explain(error: ValidationError, path: Path) -> str:
     lines = [f"The settings can't be used ({path} and TIDEGATE_… variables):"]
-    for problem in error.errors():
-        lines.append(f"  {_name(problem['loc'])}: {problem['msg']}")
+    lines.extend(f"  {_name(problem['loc'])}: {problem['msg']}" for problem in error.errors())
     return "\n".join(lines)
 
 

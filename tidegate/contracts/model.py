@@ -133,7 +133,8 @@ class Contract:
             self._wrong("version", "use a semantic version such as 1.0.0")
         if not self.keys:
             self._wrong("keys", "name at least one key pattern such as 'orders/*.csv'")
-        if isinstance(self.keys, str):
+        keys: Any = self.keys  # a single text passes for a sequence of texts
+        if isinstance(keys, str):
             self._wrong("keys", "give a list of patterns, not one text")
         if not hasattr(self.schema, "to_schema"):
             self._wrong("schema", "give a class derived from pandera.polars.DataFrameModel")

@@ -84,7 +84,9 @@ def claim(
     """
     moment = clock.now()
     resumed = bool(
-        connection.execute(select(claims.c.object_id).where(claims.c.flow_run_id == flow_run_id).limit(1)).first()
+        connection.execute(
+            select(claims.c.object_id).where(claims.c.flow_run_id == flow_run_id).limit(1)
+        ).first()
     )
     if resumed:
         rows = _own(connection, flow_run_id, moment)
@@ -131,9 +133,7 @@ def reopen(
     states: Sequence[str],
 ) -> int:
     """Reopen objects (id -> dataset), those that are in one of `states` still; how many."""
-    query = select(objects).where(
-        objects.c.object_id.in_(list(datasets)), objects.c.state.in_(list(states))
-    )
+    query = select(objects).where(objects.c.object_id.in_(list(datasets)), objects.c.state.in_(list(states)))
     return append(
         connection,
         [
@@ -160,9 +160,7 @@ def reopened(row: RowMapping, moment: datetime, *, requested_by: str, dataset: s
     )
 
 
-def _pending(
-    connection: Connection, dataset: str, max_objects: int, max_bytes: int
-) -> Sequence[RowMapping]:
+def _pending(connection: Connection, dataset: str, max_objects: int, max_bytes: int) -> Sequence[RowMapping]:
     """Oldest first; objects on which a run died come after the others, in ever smaller groups.
 
     So an object that kills its run is alone by its third try, and no other is blamed for it.
@@ -283,9 +281,7 @@ def _moved(row: RowMapping, kind: EventType, moment: datetime, data: dict[str, o
 
 
 def _running(connection: Connection, flow_run_id: str) -> Sequence[RowMapping]:
-    query = select(objects).where(
-        objects.c.flow_run_id == flow_run_id, objects.c.state == "running"
-    )
+    query = select(objects).where(objects.c.flow_run_id == flow_run_id, objects.c.state == "running")
     return connection.execute(query).mappings().all()
 
 

@@ -42,7 +42,6 @@ Entries = list[tuple[LogRow, Values]]
 
 def _uploaded(connection: Connection, entries: Entries) -> None:
 
-
     connection.execute(
         insert(objects),
         [
@@ -129,7 +128,6 @@ def _known_counts(data: Values) -> tuple[str, ...]:
 
 
 def _final_values(state: str, row: LogRow, data: Values, keys: tuple[str, ...]) -> Values:
-
 
     committed = data.get("committed_at")
     return {

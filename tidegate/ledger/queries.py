@@ -143,10 +143,10 @@ def unfinished(connection: Connection) -> dict[str, int]:
         .where(objects.c.state.in_(("pending", "running", "failed")))
         .group_by(objects.c.state)
     )
-    return {state: count for state, count in connection.execute(query)}
+    return dict(connection.execute(query).tuples().all())
 
 
-def find(
+def find(  # noqa: PLR0913 - every argument narrows, all by name
     connection: Connection,
     *,
     dataset: str | None = None,

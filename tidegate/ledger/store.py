@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Engine, RowMapping
+    from sqlalchemy import Connection, Engine
 
     from tidegate.settings import Settings
 
@@ -117,9 +117,7 @@ class Ledger:
         Returns how many.
         """
         with self.writing() as connection:
-            return claims.reopen(
-                connection, datasets, moment, requested_by=requested_by, states=states
-            )
+            return claims.reopen(connection, datasets, moment, requested_by=requested_by, states=states)
 
     def append(self, log: Sequence[Event]) -> int:
         """Append events and project them; those already in the log change nothing.
@@ -210,8 +208,6 @@ class Ledger:
     def last_seq(self) -> int:
         with self.reading() as connection:
             return connection.execute(select(func.max(events.c.seq))).scalar() or 0
-
-
 
 
 def open_ledger(settings: Settings) -> Ledger:
@@ -367,5 +363,3 @@ def _same_version(known: ObjectVersion, obj: ObjectVersion) -> bool:
     # One notice may carry a versionId where another (a listing) has only the eTag.
     one_is_etag = known.version.partition("@")[0] == known.etag or obj.version == obj.etag
     return one_is_etag and known.etag is not None and known.etag == obj.etag
-
-

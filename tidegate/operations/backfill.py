@@ -50,9 +50,7 @@ class Plan:
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
 
-def plan(
-    ledger: Ledger, registry: Registry, selection: Selection, store: ObjectStore | None = None
-) -> Plan:
+def plan(ledger: Ledger, registry: Registry, selection: Selection, store: ObjectStore | None = None) -> Plan:
     """The objects a backfill would take up now. Changes nothing.
 
     `store` is needed to find the dataset of unmatched objects. Raises UsageError for a state
@@ -102,8 +100,7 @@ def run(
     chosen = plan(ledger, registry, selection, store)
     for chunk in _chunked(chosen.objects):
         datasets = {
-            entry.object_id: entry.dataset or _dataset_now(registry, store, entry) or ""
-            for entry in chunk
+            entry.object_id: entry.dataset or _dataset_now(registry, store, entry) or "" for entry in chunk
         }
         ledger.reopen(datasets, clock.now(), requested_by=requested_by, states=selection.states)
     return chosen

@@ -121,9 +121,7 @@ def load_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> N
         requests,
         batch_id=batch.id,
         flow_run_id=batch.id,
-        snapshot_to=project.settings.references_dir
-        if contract.name in project.registry.references
-        else None,
+        snapshot_to=project.settings.references_dir if contract.name in project.registry.references else None,
     )
     if snapshot is not None:
         project.references.publish(snapshot)

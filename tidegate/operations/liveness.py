@@ -47,7 +47,9 @@ def is_dead(lease: Lease, lease_seconds: float) -> str | None:
         return f"The process {owner.pid} that ran it has ended."
     silent = clock.now() - lease.heartbeat_at
     if silent > timedelta(seconds=lease_seconds):
-        return f"The process {owner.pid} on {owner.host.partition('/')[0]} gave no sign for {silent.seconds} s."
+        return (
+            f"The process {owner.pid} on {owner.host.partition('/')[0]} gave no sign for {silent.seconds} s."
+        )
     return None
 
 

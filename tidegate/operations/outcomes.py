@@ -89,9 +89,7 @@ def _replaced(
     ]
 
 
-def tell_overwritten(
-    project: Project, objects: Mapping[str, ClaimedObject], gone: Iterable[Verdict]
-) -> None:
+def tell_overwritten(project: Project, objects: Mapping[str, ClaimedObject], gone: Iterable[Verdict]) -> None:
     """Objects whose content no longer exists: superseded, or what was loaded before stays."""
     entries = project.ledger.ask(queries.by_id, list(objects))
     events = []

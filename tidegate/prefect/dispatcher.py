@@ -48,7 +48,9 @@ class Process:
     def run(self) -> int:
         """Run until told to stop; 0, or 1 when a part broke."""
         for source in open_sources(self.project.settings, is_expected=self._is_expected):
-            self._spawn(source.name, lambda source=source: source.run(self._record, self._dead_letter, self.stop))
+            self._spawn(
+                source.name, lambda source=source: source.run(self._record, self._dead_letter, self.stop)
+            )
         self._spawn("event sink", self._deliver_events)
         self._spawn("dispatcher", self._dispatch)
         self.stop.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from prefect import get_client, runtime
 from prefect.artifacts import create_table_artifact
@@ -35,7 +36,7 @@ def name_run(batch: Batch) -> None:
     name = run_name(batch.dataset, len(batch.objects))
     if batch.objects and not batch.resumed and runtime.flow_run.get_name() != name:
         with get_client(sync_client=True) as client:
-            client.update_flow_run(runtime.flow_run.get_id(), name=name)
+            client.update_flow_run(UUID(batch.id), name=name)
 
 
 def publish_table(summary: BatchSummary) -> None:

@@ -91,22 +91,24 @@ def _typed(name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if isinstance(kind, pl.String):
         return column
+    if kind.is_temporal():
+        return _moment(column, kind) if isinstance(kind, pl.Datetime) else _day_or_time(column, kind)
     if isinstance(kind, pl.Boolean):
         lower = column.str.to_lowercase()
         return pl.when(lower == "true").then(True).when(lower == "false").then(False)
-    if isinstance(kind, pl.Date):
-        date = column.str.to_date("%Y-%m-%d", strict=False)
-        return pl.when(column.str.contains(_ISO_DATE)).then(date)
-    if isinstance(kind, pl.Datetime):
-        return _moment(column, kind)
-    if isinstance(kind, pl.Time):
-        return column.str.to_time("%H:%M:%S", strict=False)
+    value = column.cast(kind, strict=False)
     if isinstance(kind, pl.Decimal):
         exact = rf"^[+-]?\d+(\.\d{{1,{kind.scale}}})?$" if kind.scale else r"^[+-]?\d+$"
-        return pl.when(column.str.contains(exact)).then(column.cast(kind, strict=False))
-    value = column.cast(kind, strict=False)
+        return pl.when(column.str.contains(exact)).then(value)
     # "inf", "nan" and numbers too large for the type are not what a supplier means by a number.
     return pl.when(value.is_finite()).then(value) if kind.is_float() else value
+
+
+def _day_or_time(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    if isinstance(kind, pl.Time):
+        return column.str.to_time("%H:%M:%S", strict=False)
+    date = column.str.to_date("%Y-%m-%d", strict=False)
+    return pl.when(column.str.contains(_ISO_DATE)).then(date)
 
 
 def _moment(column: pl.Expr, kind: pl.Datetime) -> pl.Expr:

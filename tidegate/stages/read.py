@@ -19,6 +19,7 @@ from tidegate.errors import ObjectRejectedError
 from tidegate.stages.model import RECORD, REJECTION_SCHEMA, Rejection
 
 if TYPE_CHECKING:
+    import _csv
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: How much of a file is looked at for its header.
 HEAD_BYTES = 64 * 1024
+#: Bytes of the longest character in any encoding Python knows.
+_LONGEST_CHARACTER = 8
 #: How much of a damaged record's text is kept.
 RAW_LIMIT = 4_000
 _FIELD_LIMIT = 16 * 1024 * 1024
@@ -68,14 +71,13 @@ def read_header(head: bytes, dialect: Dialect) -> list[str]:
 
 
 def _decoded(head: bytes, encoding: str) -> str:
-    for spare in range(4):
-        try:
-            return head[: len(head) - spare].decode(_python_encoding(encoding))
-        except UnicodeDecodeError as error:
-            # The last character may be cut in two by the end of the head.
-            if error.start < len(head) - 4 or spare == 3 or len(head) < HEAD_BYTES:
-                raise
-    raise AssertionError("unreachable")
+    try:
+        return head.decode(_python_encoding(encoding))
+    except UnicodeDecodeError as error:
+        if len(head) < HEAD_BYTES or error.start < len(head) - _LONGEST_CHARACTER:
+            raise
+        # The end of the head cut the last character in two.
+        return head[: error.start].decode(_python_encoding(encoding))
 
 
 def read_rows(path: Path, header: list[str], dialect: Dialect) -> TextRows:
@@ -110,7 +112,8 @@ def _fast(path: Path, header: list[str], dialect: Dialect) -> pl.DataFrame:
         )
         frame = pl.DataFrame(relation)
     # An unquoted empty field is an empty text, as a quoted one is.
-    return frame.with_columns(pl.all().fill_null("")).with_row_index(RECORD, offset=1).cast({RECORD: pl.Int64})
+    numbered = frame.with_columns(pl.all().fill_null("")).with_row_index(RECORD, offset=1)
+    return numbered.cast({RECORD: pl.Int64})
 
 
 def _patient(path: Path, header: list[str], dialect: Dialect) -> TextRows:
@@ -147,7 +150,7 @@ def _patient(path: Path, header: list[str], dialect: Dialect) -> TextRows:
 
 
 def _frame(rows: list[list[str]], numbers: list[int], header: list[str]) -> pl.DataFrame:
-    columns = {name: pl.String for name in header}
+    columns = dict.fromkeys(header, pl.String)
     frame = pl.DataFrame(rows, schema=columns, orient="row")
     return frame.insert_column(0, pl.Series(RECORD, numbers, dtype=pl.Int64))
 
@@ -206,7 +209,7 @@ class _Tape:
         return "".join(self._lines)
 
 
-def _reader(lines: TextIO | _Tape, dialect: Dialect) -> Iterator[list[str]]:
+def _reader(lines: TextIO | _Tape, dialect: Dialect) -> _csv.Reader:
     csv.field_size_limit(_FIELD_LIMIT)
     return csv.reader(lines, delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
 

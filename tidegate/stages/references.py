@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tidegate.warehouse import Snapshot
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tidegate.warehouse import Snapshot
 
 _POINTER = "latest.json"
 #: Older snapshots that stay for runs still using them.
@@ -40,15 +43,15 @@ class References:
         target = self.folder / snapshot.dataset / _POINTER
         part = target.with_name(f"{_POINTER}.{os.getpid()}.part")
         part.write_text(json.dumps({"sequence": snapshot.sequence, "path": snapshot.path}))
-        os.replace(part, target)
+        part.replace(target)
         self._prune(snapshot)
 
-    def _read(self, dataset: str) -> dict[str, object] | None:
+    def _read(self, dataset: str) -> dict[str, Any] | None:
         try:
             text = (self.folder / dataset / _POINTER).read_text()
         except FileNotFoundError:
             return None
-        pointer: dict[str, object] = json.loads(text)
+        pointer: dict[str, Any] = json.loads(text)
         return pointer
 
     def _prune(self, newest: Snapshot) -> None:

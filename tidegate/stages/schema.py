@@ -87,7 +87,7 @@ def run_step(
     """Apply a contract's step; what it raises becomes a ContractError that names it."""
     name = getattr(step, "__name__", repr(step))
     try:
-        result = step(frame)
+        result: object = step(frame)
         if isinstance(result, pl.LazyFrame):
             result.collect_schema()
     except Exception as error:

@@ -6,13 +6,13 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.stages.model import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import polars as pl
 
@@ -46,14 +46,14 @@ class Staging:
             frame.sink_parquet(part, compression="zstd", compression_level=1)
         else:
             frame.write_parquet(part, compression="zstd", compression_level=1)
-        os.replace(part, target)
+        part.replace(target)
         return relative
 
     def write_text(self, text: str, relative: str) -> None:
         target = self.path(relative)
         part = target.with_name(target.name + ".part")
         part.write_text(text, encoding="utf-8")
-        os.replace(part, target)
+        part.replace(target)
 
     def notes(self, stage: str, contract_version: str) -> dict[tuple[str, int], Verdict]:
         """Verdicts noted by `stage` under this contract version, by object id and attempt.
@@ -101,7 +101,7 @@ def _cut_torn_line(file: Path) -> None:
 
 def remove_abandoned(staging_dir: Path, *, keep: set[str], older_than: float) -> list[str]:
     """Remove staging folders of batches not in `keep` last changed before `older_than` (epoch s)."""
-    removed = []
+    removed: list[str] = []
     if not staging_dir.is_dir():
         return removed
     for folder in staging_dir.iterdir():

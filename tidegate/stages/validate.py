@@ -72,9 +72,7 @@ def _validate_file(
     counts = {"rows_read": read, "rows_valid": valid.height, "rows_rejected": rejected}
     problem = _too_bad(contract, rejections, rejected, read)
     if problem is not None:
-        return _held(
-            claimed, contract, problem, content_sha256=sha256, rejected=rejected_file, **counts
-        )
+        return _held(claimed, contract, problem, content_sha256=sha256, rejected=rejected_file, **counts)
     rows = staging.write(valid, staging.name(object_id, attempt, "validated.parquet"))
     return _verdict(
         claimed,
@@ -87,9 +85,7 @@ def _validate_file(
     )
 
 
-def check_rows(
-    path: Path, header: list[str], contract: Contract
-) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+def check_rows(path: Path, header: list[str], contract: Contract) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Valid rows, rejections, and how many records were read; needs no ledger and no store."""
     columns = file_columns(contract)
     text = read_rows(path, header, contract.dialect)
@@ -202,15 +198,11 @@ def _too_bad(
     return None
 
 
-def _held(
-    claimed: ClaimedObject, contract: Contract, error: RejectedError, **values: Any
-) -> Verdict:
+def _held(claimed: ClaimedObject, contract: Contract, error: RejectedError, **values: Any) -> Verdict:
     rule = error.rule if isinstance(error, ObjectRejectedError) else "missing"
     if isinstance(error, ObjectMissingError):
         rule = "missing"
-    return _verdict(
-        claimed, contract, state=VerdictState.HELD, rule=rule, reason=str(error), **values
-    )
+    return _verdict(claimed, contract, state=VerdictState.HELD, rule=rule, reason=str(error), **values)
 
 
 def _verdict(claimed: ClaimedObject, contract: Contract, **values: Any) -> Verdict:

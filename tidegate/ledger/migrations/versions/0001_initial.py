@@ -85,10 +85,7 @@ def _objects() -> None:
         ),
         sa.Column("content_sha256", sa.String(64)),
         sa.Column("contract_version", sa.String(32)),
-        *(
-            sa.Column(f"rows_{what}", sa.BigInteger())
-            for what in ("read", "loaded", "rejected", "duplicate")
-        ),
+        *(sa.Column(f"rows_{what}", sa.BigInteger()) for what in ("read", "loaded", "rejected", "duplicate")),
     )
     op.create_index("ix_objects_key", "objects", ["store", "bucket", "key"])
     op.create_index("ix_objects_dataset_state", "objects", ["dataset", "state", "pending_seq"])
