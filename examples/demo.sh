@@ -15,13 +15,19 @@ done_or_quarantined() {
 say 'tidegate up --detach'
 tidegate up --detach
 
-for dataset in airlines airports planes weather flights; do
-    say "tidegate drop examples/nycflights/$dataset/*.csv --to $dataset"
-    done_or_quarantined tidegate drop examples/nycflights/"$dataset"/*.csv --to "$dataset"
-done
+drop() {
+    local dataset
+    for dataset in "$@"; do
+        say "tidegate drop examples/nycflights/$dataset/*.csv --to $dataset"
+        done_or_quarantined tidegate drop examples/nycflights/"$dataset"/*.csv --to "$dataset"
+    done
+    say 'tidegate wait --timeout 300'
+    done_or_quarantined tidegate wait --timeout 300
+}
 
-say 'tidegate wait --timeout 300'
-done_or_quarantined tidegate wait --timeout 300
+# Flights are enriched from the others, so those go first.
+drop airlines airports planes weather
+drop flights
 
 say 'Rows in the warehouse'
 tidegate query "
