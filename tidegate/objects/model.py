@@ -69,5 +69,6 @@ def _rank(one: ObjectVersion, other: ObjectVersion) -> tuple[str | int | datetim
     if one.store == other.store == "gcs":
         return (int(one.version),)
     if one.store == other.store == "folder":
-        return (int(one.version.partition("-")[0]), one.version)
+        # from the right: the time of a file from before 1970 is negative
+        return (int(one.version.rpartition("-")[0]), one.version)
     return (one.uploaded_at, one.version)
