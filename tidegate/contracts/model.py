@@ -133,12 +133,13 @@ class Contract:
             self._wrong("version", "use a semantic version such as 1.0.0")
         if not self.keys:
             self._wrong("keys", "name at least one key pattern such as 'orders/*.csv'")
-        keys: Any = self.keys  # a single text passes for a sequence of texts
+        keys = vars(self)["keys"]  # a single text passes for a sequence of texts
         if isinstance(keys, str):
             self._wrong("keys", "give a list of patterns, not one text")
-        if not hasattr(self.schema, "to_schema"):
+        if not callable(getattr(self.schema, "to_schema", None)):
             self._wrong("schema", "give a class derived from pandera.polars.DataFrameModel")
-        for step in (*self.normalize, *self.enrich):
+        steps: tuple[object, ...] = (*self.normalize, *self.enrich)
+        for step in steps:
             if not isinstance(step, Lookup) and not callable(step):
                 self._wrong("normalize/enrich", f"{step!r} is neither a function nor a Lookup")
 

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tidegate.errors import LedgerUnavailableError, LedgerVersionError, SettingsError
+from tidegate.events import ObjectUploaded, Via
+from tidegate.ledger import Ledger, Owner, Upload, open_ledger, queries
+from tidegate.ledger.tables import PROJECTIONS, metadata
+from tidegate.objects import ObjectVersion
+from tidegate.settings import load_settings
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ME = Owner(host="here", pid=1, pid_started=0.0)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    (tmp_path / "tidegate.toml").write_text("")
+    ledger = open_ledger(load_settings(tmp_path))
+    yield ledger
+    ledger.close()
+
+
+def upload(key: str, version: int = 1, *, dataset: str | None = "flights", size: int = 10) -> Upload:
+    return Upload(
+        notice=ObjectUploaded(
+            object=ObjectVersion(
+                store="folder",
+                bucket="/landing",
+                key=key,
+                version=f"{version}-{size}",
+                size=size,
+                uploaded_at=START + timedelta(seconds=version),
+            ),
+            via=Via.WATCH,
+        ),
+        dataset=dataset,
+        problem="" if dataset else "No data contract matches the key.",
+    )
+
+
+def s3(
+    key: str, etag: str, second: int, *, version: str | None = None, sequencer: str | None = None
+) -> Upload:
+    obj = ObjectVersion(
+        store="s3",
+        bucket="b",
+        key=key,
+        version=version or etag,
+        etag=etag,
+        size=1,
+        uploaded_at=START + timedelta(seconds=second),
+        sequencer=sequencer,
+    )
+    return Upload(notice=ObjectUploaded(object=obj, via=Via.SQS), dataset="flights")
+
+
+def states(ledger: Ledger) -> dict[str, str]:
+    return {entry.key: entry.state for entry in ledger.ask(queries.find)}
+
+
+def claim(ledger: Ledger, run: str, *, objects: int = 1000, size: int = 10**9) -> list[str]:
+    batch = ledger.claim("flights", run, ME, max_objects=objects, max_bytes=size)
+    return [one.object.key for one in batch.objects]
+
+
+def test_a_repeated_notice_changes_nothing(ledger: Ledger) -> None:
+    first = ledger.record([upload("a"), upload("b"), upload("a")])
+    again = ledger.record([upload("b"), upload("a")])
+    assert (len(first.new), first.known) == (2, 1)
+    assert (len(again.new), again.known) == (0, 2)
+    assert ledger.last_seq() == 2
+
+
+def test_an_upload_without_contract_is_final_and_says_why(ledger: Ledger) -> None:
+    ledger.record([upload("x", dataset=None)])
+    (entry,) = ledger.ask(queries.find)
+    assert (entry.state, entry.reason) == ("unmatched", "No data contract matches the key.")
+    assert claim(ledger, "run") == []
+
+
+def test_objects_are_claimed_once_oldest_first_up_to_the_limits(ledger: Ledger) -> None:
+    ledger.record([upload(key) for key in "abcde"])
+    assert claim(ledger, "one", objects=2) == ["a", "b"]
+    assert claim(ledger, "two", size=15) == ["c"]
+    assert claim(ledger, "three") == ["d", "e"]
+    assert claim(ledger, "four") == []
+
+
+def test_an_object_over_the_byte_limit_is_claimed_alone(ledger: Ledger) -> None:
+    ledger.record([upload("big", size=10**12), upload("small")])
+    assert claim(ledger, "one", size=100) == ["big"]
+    assert claim(ledger, "two", size=100) == ["small"]
+
+
+def test_a_retried_run_gets_its_own_unfinished_objects_and_nothing_else(ledger: Ledger) -> None:
+    ledger.record([upload("a"), upload("b")])
+    claim(ledger, "run")
+    ledger.end_claim("run", "The warehouse was locked.")
+    ledger.record([upload("c")])
+    assert states(ledger) == {"a": "failed", "b": "failed", "c": "pending"}
+    assert claim(ledger, "run") == ["a", "b"]
+
+
+def test_a_dead_runs_objects_are_pending_again_and_blamed_in_ever_smaller_groups(ledger: Ledger) -> None:
+    ledger.record([upload(f"k{n:02}") for n in range(30)])
+    for run, expected in (("one", 30), ("two", 3), ("three", 3)):
+        assert len(claim(ledger, run, objects=30)) == expected
+        ledger.release(run, "It was killed.", max_crashes=3)
+    # 24 have seen one crash and come first, ten at a time as a tenth of 100; those with two come alone.
+    assert len(claim(ledger, "four", objects=1000)) == 24
+    assert len(claim(ledger, "five", objects=1000)) == 1
+    ledger.release("five", "It was killed.", max_crashes=3)
+    held = ledger.ask(queries.find, states=("quarantined",))
+    assert [entry.reason for entry in held] == [
+        "3 runs died while they worked on it; the last time: It was killed."
+    ]
+
+
+def test_a_claim_taken_back_has_no_heartbeat(ledger: Ledger) -> None:
+    ledger.record([upload("a")])
+    claim(ledger, "run")
+    assert ledger.heartbeat("run")
+    ledger.release("run", "silent", max_crashes=3)
+    assert not ledger.heartbeat("run")
+
+
+def test_content_that_comes_back_on_an_unversioned_bucket_is_a_new_object(ledger: Ledger) -> None:
+    first = ledger.record([s3("k", "A", 1), s3("k", "B", 2), s3("k", "A", 3)])
+    again = ledger.record([s3("k", "A", 3), s3("k", "B", 2), s3("k", "A", 1)])
+    assert len(first.new) == 3
+    assert len(again.new) == 0
+
+
+def test_a_listing_without_version_ids_finds_what_an_event_recorded(ledger: Ledger) -> None:
+    ledger.record([s3("k", "A", 1, version="v1", sequencer="0A")])
+    assert ledger.unknown([s3("k", "A", 1)]) == []
+    assert len(ledger.unknown([s3("k", "B", 2)])) == 1
+
+
+def test_concurrent_writers_lose_nothing_and_double_nothing(ledger: Ledger) -> None:
+    def work(number: int) -> int:
+        return len(ledger.record([upload(f"k{(number + n) % 40}") for n in range(40)]).new)
+
+    with ThreadPoolExecutor(8) as pool:
+        new = sum(pool.map(work, range(16)))
+    assert new == 40
+    assert ledger.last_seq() == 40
+
+
+def test_rebuild_gives_the_same_tables(ledger: Ledger) -> None:
+    ledger.record([upload("a"), upload("b"), upload("x", dataset=None)])
+    claim(ledger, "one", objects=1)
+    ledger.release("one", "killed", max_crashes=3)
+    claim(ledger, "two")
+    ledger.end_claim("two", "locked")
+    before = dump(ledger)
+    assert ledger.rebuild() == ledger.last_seq()
+    assert dump(ledger) == before
+
+
+def test_dead_letters_keep_their_text(ledger: Ledger) -> None:
+    ledger.dead_letter(text="{not json", origin="sqs://queue", error="Not JSON.")
+    ledger.dead_letter(text="{not json", origin="sqs://queue", error="Not JSON.")
+    (letter,) = ledger.ask(queries.dead_letters)
+    assert letter.data == {"error": "Not JSON.", "text": "{not json", "cut": False}
+
+
+def test_an_oversized_dead_letter_is_cut_and_says_so(ledger: Ledger) -> None:
+    ledger.dead_letter(text="ü" * 100_000, origin="sqs://queue", error="Not JSON.")
+    (letter,) = ledger.ask(queries.dead_letters)
+    assert letter.data["cut"]
+    assert len(letter.data["text"]) == 16_000
+
+
+def test_migrations_make_the_tables_the_code_declares(ledger: Ledger) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with ledger.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_head_is_the_newest_migration() -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    import tidegate.ledger.migrations as migrations
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    assert ScriptDirectory.from_config(config).get_current_head() == migrations.HEAD
+
+
+def test_a_ledger_of_a_newer_tidegate_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.writing() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerVersionError, match="Install the newer Tidegate"):
+        open_ledger(load_settings(tmp_path))
+
+
+def test_a_ledger_that_stays_locked_is_a_passing_trouble(ledger: Ledger, tmp_path: Path) -> None:
+    other = sa.create_engine(f"sqlite:///{tmp_path}/.tidegate/ledger.db", connect_args={"timeout": 0})
+    with ledger.writing(), other.connect() as connection, pytest.raises(sa.exc.OperationalError):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    other.dispose()
+    quick = Ledger(other)
+    with ledger.writing(), pytest.raises(LedgerUnavailableError), quick.writing() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    quick.close()
+
+
+def test_only_sqlite_is_offered_until_another_is_real(tmp_path: Path) -> None:
+    (tmp_path / "tidegate.toml").write_text('ledger = "postgresql://me:secret@host/db"')
+    with pytest.raises(SettingsError, match="only sqlite") as caught:
+        open_ledger(load_settings(tmp_path))
+    assert "secret" not in str(caught.value)
+
+
+def dump(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:
+    with ledger.reading() as connection:
+        return {
+            table.name: sorted(tuple(row) for row in connection.execute(sa.select(table)))
+            for table in PROJECTIONS
+        }

@@ -1,0 +1,138 @@
+"""The ledger as a state machine: whatever happens in whatever order, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tidegate import clock
+from tidegate.events import Event, EventType, ObjectUploaded, Via
+from tidegate.events.model import event_id
+from tidegate.ledger import Owner, Upload, open_ledger, queries
+from tidegate.ledger.projections import FINAL_STATES
+from tidegate.ledger.tables import PROJECTIONS
+from tidegate.objects import ObjectVersion
+from tidegate.settings import load_settings
+
+KEYS = st.sampled_from("abcde")
+RUNS = st.sampled_from(["r1", "r2", "r3"])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        root = Path(self._folder.name)
+        (root / "tidegate.toml").write_text("")
+        self.ledger = open_ledger(load_settings(root))
+        self.recorded: set[str] = set()
+        #: object id -> run that holds it
+        self.held: dict[str, str] = {}
+        self.batches: dict[str, dict[str, int]] = {}
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        self._folder.cleanup()
+
+    @rule(key=KEYS, version=st.integers(1, 3), times=st.integers(1, 3))
+    def upload(self, key: str, version: int, times: int) -> None:
+        obj = ObjectVersion(
+            store="folder",
+            bucket="/l",
+            key=key,
+            version=f"{version}-1",
+            size=1,
+            uploaded_at=datetime(2026, 1, version, tzinfo=UTC),
+        )
+        notice = Upload(notice=ObjectUploaded(object=obj, via=Via.WATCH), dataset="d")
+        result = self.ledger.record([notice] * times)
+        assert set(result.new) == {obj.object_id} - self.recorded
+        self.recorded.add(obj.object_id)
+
+    @rule(run=RUNS, limit=st.integers(1, 3))
+    def claim(self, run: str, limit: int) -> None:
+        owner = Owner(host="h", pid=1, pid_started=0.0)
+        batch = self.ledger.claim("d", run, owner, max_objects=limit, max_bytes=100)
+        taken = {one.object.object_id: one.attempt for one in batch.objects}
+        for object_id in taken:
+            assert self.held.get(object_id, run) == run, "an object was given to two runs"
+            self.held[object_id] = run
+        if taken:
+            self.batches[run] = taken
+
+    @precondition(lambda self: self.held)
+    @rule(
+        data=st.data(), kind=st.sampled_from([EventType.LOADED, EventType.QUARANTINED, EventType.SUPERSEDED])
+    )
+    def settle(self, data: st.DataObject, kind: EventType) -> None:
+        object_id = data.draw(st.sampled_from(sorted(self.held)))
+        run = self.held.pop(object_id)
+        attempt = self.batches[run][object_id]
+        final = Event(
+            id=event_id(kind, object_id, attempt),
+            type=kind,
+            time=clock.now(),
+            subject="file:///l",
+            dataset="d",
+            object_id=object_id,
+            correlation_id=object_id,
+            attempt=attempt,
+            data={"reason": "", "rows_read": 1, "rows_loaded": 1},
+        )
+        assert self.ledger.append([final, final]) == 1
+        assert self.ledger.append([final]) == 0
+
+    @rule(run=RUNS)
+    def fail(self, run: str) -> None:
+        self.ledger.end_claim(run, "trouble")
+        self._let_go(run)
+
+    @rule(run=RUNS)
+    def die(self, run: str) -> None:
+        self.ledger.release(run, "killed", max_crashes=3)
+        self._let_go(run)
+
+    @rule(states=st.sets(st.sampled_from(["loaded", "quarantined", "failed"]), min_size=1))
+    def backfill(self, states: set[str]) -> None:
+        chosen = {entry.object_id: "d" for entry in self.ledger.ask(queries.find, states=tuple(states))}
+        reopened = self.ledger.reopen(chosen, clock.now(), requested_by="test", states=tuple(states))
+        assert reopened == len(chosen)
+
+    def _let_go(self, run: str) -> None:
+        self.held = {object_id: owner for object_id, owner in self.held.items() if owner != run}
+
+    @invariant()
+    def every_recorded_object_is_in_exactly_one_known_state(self) -> None:
+        entries = self.ledger.ask(queries.find)
+        assert {entry.object_id for entry in entries} == self.recorded
+        for entry in entries:
+            assert entry.state in (*FINAL_STATES, "pending", "running", "failed")
+            assert (entry.state == "running") == (entry.object_id in self.held)
+
+    @invariant()
+    def the_log_alone_gives_the_same_tables(self) -> None:
+        before = self._dump()
+        self.ledger.rebuild()
+        assert self._dump() == before
+
+    def _dump(self) -> list[list[tuple[object, ...]]]:
+        with self.ledger.reading() as connection:
+            return [
+                sorted(tuple(map(str, row)) for row in connection.execute(sa.select(table)))
+                for table in PROJECTIONS
+            ]
+
+
+LedgerMachine.TestCase.settings = settings(
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestLedgerMachine = LedgerMachine.TestCase
