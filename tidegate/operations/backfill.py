@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tidegate import clock
-from tidegate.errors import UsageError
+from tidegate.errors import ObjectRejectedError, UsageError
 from tidegate.ledger import ObjectEntry, queries
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ def run(
 
 
 def _dataset_now(registry: Registry, store: ObjectStore | None, entry: ObjectEntry) -> str | None:
-    key = store.relative_key(entry.key) if store is not None else entry.key
+    try:
+        key = store.relative_key(entry.key) if store is not None else entry.key
+    except ObjectRejectedError:
+        return None
     matches = registry.match(key)
     return matches[0].name if len(matches) == 1 else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from tidegate.errors import ObjectRejectedError
 from tidegate.ledger import Recorded, Upload
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def record_uploads(
 
 def route(registry: Registry, store: ObjectStore, notice: ObjectUploaded) -> Upload:
     """The one dataset whose contract matches the key; a problem when none or several do."""
-    key = store.relative_key(notice.object.key)
+    try:
+        key = store.relative_key(notice.object.key)
+    except ObjectRejectedError as error:
+        return Upload(notice=notice, dataset=None, problem=str(error))
     matches = registry.match(key)
     if len(matches) == 1:
         return Upload(notice=notice, dataset=matches[0].name)

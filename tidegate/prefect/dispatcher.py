@@ -79,11 +79,11 @@ class Process:
     def _record(self, notices: Sequence[ObjectUploaded]) -> None:
         record_uploads(self.project.ledger, self.project.registry, self.project.store, notices)
 
-    def _dead_letter(self, text: str, origin: str, error: str) -> None:
+    def _dead_letter(self, *, text: str, origin: str, error: str) -> None:
         self.project.ledger.dead_letter(text=text, origin=origin, error=error)
 
     def _is_expected(self, key: str) -> bool:
-        return bool(self.project.registry.match(self.project.store.relative_key(key)))
+        return bool(self.project.registry.match(key))
 
     def _dispatch(self) -> None:
         with get_client(sync_client=True) as client:

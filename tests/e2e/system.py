@@ -1,0 +1,137 @@
+"""The whole system in a folder of its own, used through its command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+REPOSITORY = Path(__file__).parents[2]
+FAULTS = Path(__file__).parent / "faults"
+
+
+@dataclass
+class System:
+    """A project in `root`; commands run in it as a person would run them."""
+
+    root: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, root: Path, settings: str = "", **environment: str) -> System:
+        for folder in ("data_contracts", "flows", "tasks"):
+            shutil.copytree(REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(REPOSITORY / "prefect.yaml", root)
+        (root / "tidegate.toml").write_text(settings)
+        return cls(root, environment)
+
+    @property
+    def landing(self) -> Path:
+        return self.root / ".tidegate" / "landing"
+
+    @property
+    def fault_file(self) -> Path:
+        return self.root / "fault.json"
+
+    def env(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        return {
+            **clean,
+            "PYTHONPATH": os.pathsep.join([str(FAULTS), str(self.root), str(REPOSITORY)]),
+            "TIDEGATE_TEST_FAULT": str(self.fault_file),
+            **self.environment,
+        }
+
+    def run(self, *words: str, ok: tuple[int, ...] = (0,), timeout: float = 240) -> str:
+        """Run ``tidegate WORDS…``; its stdout. AssertionError when the exit code is not in `ok`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tidegate.cli.app", *words],
+            cwd=self.root,
+            env=self.env(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode in ok, (
+            f"tidegate {' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+        return done.stdout
+
+    def json(self, *words: str, ok: tuple[int, ...] = (0,)) -> Any:
+        return json.loads(self.run(*words, "--output", "json", ok=ok))
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.json("query", sql)
+        return rows
+
+    def count(self, table: str) -> int:
+        return int(self.query(f"SELECT count(*) AS n FROM {table}")[0]["n"])
+
+    def up(self) -> None:
+        self.run("up", "--detach")
+
+    def down(self) -> None:
+        self.run("down")
+
+    def wait(self, timeout: int = 120, ok: tuple[int, ...] = (0,)) -> None:
+        self.run("wait", "--timeout", str(timeout), ok=ok)
+
+    def object(self, key: str) -> dict[str, Any]:
+        """The newest version of `key`."""
+        found = [entry for entry in self.json("objects", "--prefix", key) if entry["key"] == key]
+        return max(found, key=lambda entry: str(entry["uploaded_at"]))
+
+    def states(self) -> dict[str, str]:
+        return {entry["key"]: entry["state"] for entry in self.json("objects", "--limit", "100000")}
+
+    def put(self, key: str, content: str | bytes) -> Path:
+        """Rename a whole file into the landing, as well-behaved writers do."""
+        target = self.landing / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name[:100]}.part")
+        part.write_bytes(content if isinstance(content, bytes) else content.encode())
+        part.rename(target)
+        return target
+
+    def api_url(self) -> str:
+        return str(json.loads((self.root / ".tidegate/run/up.json").read_text())["api_url"])
+
+    def stop_at(self, place: str, when: str) -> None:
+        """From now on, the first process to come to `place` stops there."""
+        self.fault_file.with_suffix(".stopped").unlink(missing_ok=True)
+        part = self.fault_file.with_suffix(".new")
+        part.write_text(json.dumps({"at": place, "when": when}))
+        part.replace(self.fault_file)
+
+    def stopped(self, timeout: float = 90) -> psutil.Process:
+        """The process that has stopped at the asked place."""
+        marker = self.fault_file.with_suffix(".stopped")
+        wait_for(marker.exists, timeout, "no process came to the place")
+        process = psutil.Process(int(marker.read_text()))
+        wait_for(lambda: process.status() == psutil.STATUS_STOPPED, 10, "the process did not stop")
+        return process
+
+
+def wait_for(condition: Any, timeout: float, otherwise: str) -> None:
+    """Look every 50 ms until `condition()` is true; fail with `otherwise` after `timeout` s."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
+
+
+def kill(process: psutil.Process) -> None:
+    """kill -9, and see it gone."""
+    process.send_signal(signal.SIGKILL)
+    gone, _ = psutil.wait_procs([process], timeout=10)
+    assert gone or process.status() == psutil.STATUS_ZOMBIE
