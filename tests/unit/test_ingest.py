@@ -1,0 +1,381 @@
+"""A batch through all stages as plain functions: no Prefect, no server."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidegate.errors import ClaimLostError, ObjectsLeftError, StoreUnavailableError, WarehouseUnavailableError
+from tidegate.events import EventType, ObjectUploaded, Via
+from tidegate.ledger import Batch, queries
+from tidegate.objects import ObjectVersion
+from tidegate.operations import backfill, ingest
+from tidegate.operations.project import Project, open_project
+from tidegate.operations.reconcile import reconcile
+from tidegate.operations.record import record_uploads
+
+CONTRACTS = '''
+import pandera.polars as pa
+import polars as pl
+from tidegate.contracts import Append, Contract, Lookup, Merge, Replace
+
+class Order(pa.DataFrameModel):
+    order_id: int = pa.Field(ge=1)
+    shop: str
+
+def add_double(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.with_columns(double=pl.col("order_id") * 2)
+
+orders = Contract(
+    name="orders", version="1.0.0", owner="o", description="d", keys=["orders/*.csv"], schema=Order,
+    normalize=[add_double],
+    enrich=[Lookup(dataset="shops", on={"shop": "shop"}, take={"city": "city"})], load=Append(),
+)
+
+class Shop(pa.DataFrameModel):
+    shop: str
+    city: str
+
+shops = Contract(
+    name="shops", version="1.0.0", owner="o", description="d", keys=["shops/*.csv"], schema=Shop,
+    load=Replace(),
+)
+'''
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    package = f"contracts_{uuid.uuid4().hex}"
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("")
+    (tmp_path / package / "all.py").write_text(CONTRACTS)
+    (tmp_path / "tidegate.toml").write_text(f'contracts = "{package}"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    project = open_project(tmp_path)
+    yield project
+    project.close()
+
+
+def drop(project: Project, key: str, text: str) -> ObjectVersion:
+    source = project.settings.root / "source.csv"
+    source.write_text(text)
+    obj = project.store.put(source, key)
+    record_uploads(project.ledger, project.registry, project.store, [ObjectUploaded(object=obj, via=Via.WATCH)])
+    return obj
+
+
+def run(project: Project, dataset: str, flow_run_id: str | None = None) -> str:
+    run_id = flow_run_id or str(uuid.uuid4())
+    batch = ingest.claim(project, dataset, run_id)
+    if batch.objects:
+        carry_through(project, batch)
+    ingest.finish(project, batch, None)
+    return run_id
+
+
+def carry_through(project: Project, batch: Batch) -> None:
+    verdicts = ingest.validate_batch(project, batch)
+    verdicts = ingest.normalize_batch(project, batch, verdicts)
+    verdicts = ingest.enrich_batch(project, batch, verdicts)
+    ingest.load_batch(project, batch, verdicts)
+
+
+def rows(project: Project, sql: str) -> list[tuple[Any, ...]]:
+    return project.warehouse.query(sql)[1]
+
+
+def state(project: Project, obj: ObjectVersion) -> tuple[str, str]:
+    entry = project.ledger.ask(queries.by_id, [obj.object_id])[obj.object_id]
+    return entry.state, entry.reason
+
+
+def load_shops(project: Project) -> None:
+    drop(project, "shops/shops.csv", "shop,city\nA,Aachen\nB,Berlin\n")
+    run(project, "shops")
+
+
+def test_good_rows_are_loaded_enriched_and_bad_ones_kept_with_reasons(project: Project) -> None:
+    load_shops(project)
+    obj = drop(project, "orders/1.csv", "order_id,shop\n1,A\n2,X\nthree,B\n0,B\n")
+    run_id = run(project, "orders")
+    assert rows(project, "SELECT order_id, shop, double, city, _record FROM orders ORDER BY 1") == [
+        (1, "A", 2, "Aachen", 1),
+        (2, "X", 4, None, 2),
+    ]
+    refused = rows(project, 'SELECT record, "column", value FROM tidegate.rejected_rows ORDER BY record')
+    assert refused == [(3, "order_id", "three"), (4, "order_id", "0")]
+    entry = project.ledger.ask(queries.by_id, [obj.object_id])[obj.object_id]
+    assert (entry.state, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 4, 2, 2)
+    assert (entry.flow_run_id, entry.contract_version) == (run_id, "1.0.0")
+    assert not project.staging(run_id).folder.exists()
+
+
+def test_each_stage_tells_its_completion_with_one_correlation_id(project: Project) -> None:
+    load_shops(project)
+    obj = drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    run(project, "orders")
+    story = project.ledger.ask(queries.story, obj.object_id)
+    assert [event.type.verb for event in story] == [
+        "uploaded",
+        "claimed",
+        "validated",
+        "normalized",
+        "enriched",
+        "loaded",
+    ]
+    assert {event.correlation_id for event in story} == {story[0].id}
+    assert story[4].data["references"]["shops"].startswith("shops/")
+
+
+def test_a_corrected_file_replaces_and_an_equal_one_changes_nothing(project: Project) -> None:
+    load_shops(project)
+    first = drop(project, "orders/1.csv", "order_id,shop\n1,A\n2,A\n")
+    run(project, "orders")
+    corrected = drop(project, "orders/1.csv", "order_id,shop\n1,A\n3,A\n4,A\n")
+    run(project, "orders")
+    equal = drop(project, "orders/1.csv", "order_id,shop\n1,A\n3,A\n4,A\n")
+    run(project, "orders")
+    assert rows(project, "SELECT order_id FROM orders ORDER BY 1") == [(1,), (3,), (4,)]
+    assert [state(project, obj)[0] for obj in (first, corrected, equal)] == [
+        "superseded",
+        "loaded",
+        "duplicate",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "empty"),
+        ("order_id\n1\n", "missing: 'shop'"),
+        ("order_id,shop\nx,A\ny,A\n", "2 of 2 rows were refused"),
+        ("\0" * 5000, "NUL bytes"),
+    ],
+)
+def test_an_object_that_cannot_be_loaded_is_held_with_the_reason_and_blocks_nothing(
+    project: Project, content: str, said: str
+) -> None:
+    load_shops(project)
+    bad = drop(project, "orders/bad.csv", content)
+    good = drop(project, "orders/good.csv", "order_id,shop\n1,A\n")
+    run(project, "orders")
+    assert state(project, bad)[0] == "quarantined"
+    assert said in state(project, bad)[1]
+    assert state(project, good)[0] == "loaded"
+
+
+def test_a_header_alone_loads_no_rows_but_may_not_empty_a_replaced_table(project: Project) -> None:
+    load_shops(project)
+    orders = drop(project, "orders/1.csv", "order_id,shop\n")
+    shops = drop(project, "shops/shops.csv", "shop,city\n")
+    run(project, "orders")
+    run(project, "shops")
+    assert state(project, orders)[0] == "loaded"
+    assert state(project, shops)[0] == "quarantined"
+    assert rows(project, "SELECT count(*) FROM shops") == [(2,)]
+
+
+def test_an_object_deleted_before_it_is_read_is_held_and_says_so(project: Project) -> None:
+    load_shops(project)
+    obj = drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    (project.settings.landing_dir or Path()).joinpath("orders/1.csv").unlink()
+    run(project, "orders")
+    assert state(project, obj)[0] == "quarantined"
+
+
+def test_an_object_overwritten_before_it_is_read_is_superseded(project: Project) -> None:
+    load_shops(project)
+    old = drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    new = drop(project, "orders/1.csv", "order_id,shop\n2,A\n")
+    run(project, "orders")
+    assert [state(project, obj)[0] for obj in (old, new)] == ["superseded", "loaded"]
+    assert rows(project, "SELECT order_id FROM orders") == [(2,)]
+
+
+def test_an_object_whose_reference_never_came_is_held_until_it_is_retried(project: Project) -> None:
+    obj = drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    run_id = run(project, "orders")
+    assert state(project, obj)[0] == "quarantined"
+    assert "needs the reference shops" in state(project, obj)[1]
+    load_shops(project)
+    run(project, "orders", run_id)
+    assert state(project, obj)[0] == "loaded"
+    assert rows(project, "SELECT city FROM orders") == [("Aachen",)]
+
+
+def test_trouble_with_one_object_leaves_the_others_done_and_a_retry_does_only_that_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_shops(project)
+    objects = [drop(project, f"orders/{n}.csv", f"order_id,shop\n{n},A\n") for n in (1, 2, 3)]
+    fetched: list[str] = []
+    broken = {objects[1].key}
+    fetch = project.store.fetch
+
+    def fetch_or_fail(obj: ObjectVersion, target: Path) -> str:
+        fetched.append(obj.key)
+        if obj.key in broken:
+            raise StoreUnavailableError("The store did not answer.")
+        return fetch(obj, target)
+
+    monkeypatch.setattr(project.store, "fetch", fetch_or_fail)
+    batch = ingest.claim(project, "orders", "run")
+    with pytest.raises(ObjectsLeftError, match=r"1 of 3 objects could not be validated.*orders/2\.csv"):
+        ingest.validate_batch(project, batch)
+    broken.clear()
+    fetched.clear()
+    assert len(ingest.validate_batch(project, batch)) == 3
+    assert fetched == [objects[1].key]
+
+
+def test_a_run_retried_after_a_failed_load_loads_everything_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_shops(project)
+    objects = [drop(project, f"orders/{n}.csv", f"order_id,shop\n{n},A\n") for n in (1, 2)]
+    load = project.warehouse.load
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise WarehouseUnavailableError("broken")
+
+    monkeypatch.setattr(project.warehouse, "load", fail)
+    batch = ingest.claim(project, "orders", "run")
+    with pytest.raises(WarehouseUnavailableError):
+        carry_through(project, batch)
+    ingest.finish(project, batch, "broken")
+    assert [state(project, obj)[0] for obj in objects] == ["failed", "failed"]
+    monkeypatch.setattr(project.warehouse, "load", load)
+    run(project, "orders", "run")
+    assert rows(project, "SELECT count(*) FROM orders") == [(2,)]
+    assert [state(project, obj)[0] for obj in objects] == ["loaded", "loaded"]
+
+
+def crash_after_commit(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tidegate.operations.outcomes.tell", die)
+        patch.setattr(project.references, "publish", lambda _snapshot: None)
+        with pytest.raises(Killed):
+            carry_through(project, ingest.claim(project, "shops", "killed"))
+
+
+def test_after_a_crash_between_commit_and_ledger_the_commit_record_is_the_truth(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obj = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
+    crash_after_commit(project, monkeypatch)
+    assert state(project, obj)[0] == "running"
+    project.ledger.release("killed", "It was killed.", max_crashes=3)
+    batch = ingest.claim(project, "shops", "next")
+    assert batch.objects == ()
+    assert state(project, obj)[0] == "loaded"
+    assert rows(project, "SELECT count(*) FROM shops") == [(1,)]
+    assert project.references.latest("shops") is not None
+
+
+def test_a_run_taken_for_dead_loads_nothing_when_it_comes_back(project: Project) -> None:
+    load_shops(project)
+    drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    slow = ingest.claim(project, "orders", "slow")
+    verdicts = ingest.validate_batch(project, slow)
+    project.ledger.release("slow", "It was silent.", max_crashes=3)
+    run(project, "orders", "quick")
+    with pytest.raises(ClaimLostError):
+        ingest.load_batch(project, slow, verdicts)
+    assert rows(project, "SELECT count(*) FROM orders") == [(1,)]
+
+
+def test_a_backfill_of_loaded_objects_changes_no_row_count(project: Project) -> None:
+    load_shops(project)
+    for n in (1, 2, 3):
+        drop(project, f"orders/{n}.csv", f"order_id,shop\n{n},A\n")
+    run(project, "orders")
+    before = rows(project, "SELECT order_id, city FROM orders ORDER BY 1")
+    selection = backfill.Selection(dataset="orders")
+    chosen = backfill.run(project.ledger, project.registry, selection, "test")
+    assert len(chosen.objects) == 3
+    run(project, "orders")
+    assert rows(project, "SELECT order_id, city FROM orders ORDER BY 1") == before
+    assert {entry.attempt for entry in project.ledger.ask(queries.find, dataset="orders")} == {2}
+
+
+def test_a_backfill_that_fails_keeps_what_was_loaded(project: Project) -> None:
+    load_shops(project)
+    obj = drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    run(project, "orders")
+    (project.settings.landing_dir or Path()).joinpath("orders/1.csv").unlink()
+    backfill.run(project.ledger, project.registry, backfill.Selection(dataset="orders"), "test")
+    run(project, "orders")
+    assert rows(project, "SELECT count(*) FROM orders") == [(1,)]
+    assert state(project, obj)[0] == "loaded"
+    assert "stay" in state(project, obj)[1]
+
+
+def test_a_backfill_plan_chooses_by_prefix_time_and_version_and_changes_nothing(project: Project) -> None:
+    load_shops(project)
+    first = drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    second = drop(project, "orders/2.csv", "order_id,shop\n2,A\n")
+    run(project, "orders")
+
+    def chosen(**choice: Any) -> list[str]:
+        plan = backfill.plan(project.ledger, project.registry, backfill.Selection(**choice))
+        return [entry.key for entry in plan.objects]
+
+    seq = project.ledger.last_seq()
+    assert chosen(prefix="orders/2") == ["orders/2.csv"]
+    assert chosen(dataset="orders", until=second.uploaded_at) == ["orders/1.csv"]
+    assert chosen(dataset="orders", since=first.uploaded_at) == ["orders/1.csv", "orders/2.csv"]
+    assert chosen(dataset="orders", outdated_only=True) == []
+    assert project.ledger.last_seq() == seq
+
+
+def test_reconcile_finds_what_no_event_told_and_then_nothing(project: Project) -> None:
+    load_shops(project)
+    landing = project.settings.landing_dir or Path()
+    (landing / "orders").mkdir()
+    for n in (1, 2):
+        (landing / f"orders/{n}.csv").write_text(f"order_id,shop\n{n},A\n")
+    (landing / "stray.txt").write_text("x")
+
+    def found(*, dry_run: bool = False) -> tuple[int, int]:
+        summary = reconcile(project.settings, project.ledger, project.registry, dry_run=dry_run)
+        return summary.recorded, summary.known
+
+    assert found(dry_run=True) == (3, 1)
+    assert found() == (3, 1)
+    assert found() == (0, 4)
+    run(project, "orders")
+    assert rows(project, "SELECT count(*) FROM orders") == [(2,)]
+    assert state_counts(project) == {"loaded": 3, "unmatched": 1}
+
+
+def state_counts(project: Project) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for entry in project.ledger.ask(queries.find):
+        counts[entry.state] = counts.get(entry.state, 0) + 1
+    return counts
+
+
+def test_staged_verdicts_survive_a_torn_note(project: Project) -> None:
+    load_shops(project)
+    drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    batch = ingest.claim(project, "orders", "run")
+    ingest.validate_batch(project, batch)
+    notes = next(project.staging("run").folder.glob("validated-*.jsonl"))
+    notes.write_bytes(notes.read_bytes() + b'{"object_id": "torn')
+    assert len(ingest.finished(project, batch, EventType.VALIDATED)) == 1
+    assert len(ingest.validate_batch(project, batch)) == 1
+    shutil.rmtree(project.staging("run").folder)
+    assert ingest.finished(project, batch, EventType.VALIDATED) == []
+
+
