@@ -1,0 +1,144 @@
+"""Opening the DuckDB file: one holder at a time, and everybody else waits for a while.
+
+DuckDB lets one process write a file, or several read it. Its lock is POSIX advisory: when a
+process that holds it opens and closes the file once more by any other way, the lock is gone and
+a second process may write (seen with DuckDB 1.5.5). So within a process, one thread at a time
+has the file, and nothing but `opened` opens it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+import time
+import uuid
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from tidegate.errors import WarehouseLockedError
+from tidegate.warehouse.statements import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+#: What DuckDB may use before it spills to ``<file>.tmp``: 5 M rows load in 0.4 GB.
+MEMORY_LIMIT = "1GB"
+
+_CONFLICT = re.compile(r"could not set lock|conflicting lock|unique file handle conflict", re.IGNORECASE)
+_HOLDER = re.compile(r"\(PID (\d+)\)")
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 0.15
+
+_turns: dict[Path, threading.Lock] = {}
+# A forked child has none of the threads that hold these.
+os.register_at_fork(after_in_child=_turns.clear)
+
+
+@contextmanager
+def opened(path: Path, *, read_only: bool, lock_timeout: float) -> Iterator[DuckDBPyConnection]:
+    """A connection to the file, attached as ``warehouse``; made when missing unless `read_only`.
+
+    Waits up to `lock_timeout` seconds for other threads and processes, then raises
+    WarehouseLockedError naming the holder. What was not committed is undone when it closes.
+    """
+    path = path.resolve()
+    deadline = time.monotonic() + lock_timeout
+    turn = _turns.setdefault(path, threading.Lock())
+    if not turn.acquire(timeout=lock_timeout):
+        raise _locked(path, lock_timeout, os.getpid())
+    try:
+        con = _connect(path)
+        try:
+            if not read_only and not path.exists():
+                _create(con, path)
+            _attach(con, path, read_only=read_only, deadline=deadline, lock_timeout=lock_timeout)
+            yield con
+        finally:
+            con.close()
+    finally:
+        turn.release()
+
+
+def commit(con: DuckDBPyConnection) -> None:
+    """The commit point: before it nothing of the transaction is there, after it all is."""
+    con.execute("COMMIT")
+
+
+def _connect(path: Path) -> DuckDBPyConnection:
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": f"{path}.tmp",
+            "autoinstall_known_extensions": "false",
+            # staged files are read once
+            "enable_external_file_cache": "false",
+        },
+    )
+
+
+def _create(con: DuckDBPyConnection, path: Path) -> None:
+    """Put an empty database at `path` in one step, so that no kill leaves half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        con.execute(f"ATTACH {literal(str(part))} AS part; DETACH part")
+        # Another process may have been first. Where hard links can't be had, ATTACH makes the file.
+        with suppress(OSError):
+            os.link(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _attach(
+    con: DuckDBPyConnection, path: Path, *, read_only: bool, deadline: float, lock_timeout: float
+) -> None:
+    # Always the same name: a file called tidegate.duckdb would make `tidegate.commits` ambiguous.
+    mode = " (READ_ONLY)" if read_only else ""
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            con.execute(f"ATTACH {literal(str(path))} AS warehouse{mode}")
+        except (duckdb.IOException, duckdb.BinderException) as error:
+            if not _CONFLICT.search(str(error)):
+                raise
+            holder = _HOLDER.search(str(error))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _locked(path, lock_timeout, int(holder[1]) if holder else None) from error
+            time.sleep(min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 - jitter
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        else:
+            con.execute("USE warehouse; SET TimeZone = 'UTC'")
+            return
+
+
+def _locked(path: Path, waited: float, pid: int | None) -> WarehouseLockedError:
+    if pid is None:
+        who = "by another process"
+    elif pid == os.getpid():
+        who = "in this process"
+    else:
+        who = f"by process {pid}{_command(pid)}"
+    return WarehouseLockedError(
+        f"{path} was held {who} for the {waited:g} s that this call waited. Let that finish or end "
+        "it, then try again; or set [warehouse] lock_timeout_seconds higher.",
+        holder_pid=pid,
+    )
+
+
+def _command(pid: int) -> str:
+    import psutil
+
+    try:
+        words = psutil.Process(pid).cmdline()
+    except psutil.Error:  # gone, or another user's
+        return ""
+    return f" ({' '.join(words)[:200]})" if words else ""

@@ -1,0 +1,94 @@
+"""A DuckDB file as the warehouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from tidegate.errors import UsageError
+from tidegate.warehouse import layout
+from tidegate.warehouse.connection import opened
+from tidegate.warehouse.failures import blamed_on_caller, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tidegate.contracts import Contract
+    from tidegate.warehouse.model import Commit, LoadOutcome, LoadRequest, Snapshot
+
+_READS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+
+
+class DuckDBWarehouse:
+    """Tables in one DuckDB file. See `Warehouse` for what each call promises.
+
+    A call holds the file while it runs: loads exclude each other and all readers, readers only
+    loads. Each waits up to `lock_timeout` seconds for its turn.
+    """
+
+    def __init__(self, path: Path, lock_timeout: float) -> None:
+        self.path = path
+        self.lock_timeout = lock_timeout
+
+    def load(
+        self,
+        contract: Contract,
+        columns: Mapping[str, Any],
+        requests: Sequence[LoadRequest],
+        *,
+        batch_id: str,
+        flow_run_id: str,
+        snapshot_to: Path | None,
+    ) -> tuple[list[LoadOutcome], Snapshot | None]:
+        from tidegate.warehouse.load import load
+
+        with translated(self.path), opened(self.path, read_only=False, lock_timeout=self.lock_timeout) as con:
+            layout.bring_up_to_date(con)
+            return load(
+                con,
+                contract,
+                columns,
+                requests,
+                batch_id=batch_id,
+                flow_run_id=flow_run_id,
+                snapshot_to=snapshot_to,
+            )
+
+    def commits(self, object_ids: Sequence[str]) -> dict[str, Commit]:
+        from tidegate.warehouse import records
+
+        if not object_ids or not self.path.exists():
+            return {}
+        with translated(self.path), opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
+            return records.commits(con, object_ids) if layout.version(con) else {}
+
+    def latest_snapshot(self, dataset: str) -> Snapshot | None:
+        from tidegate.warehouse import snapshots
+
+        if not self.path.exists():
+            return None
+        with translated(self.path), opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
+            return snapshots.latest(con, dataset) if layout.version(con) else None
+
+    def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Run one statement that reads. It can't reach other files, nor the network."""
+        with blamed_on_caller(self.path):
+            statements = duckdb.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type not in _READS:
+            raise UsageError(
+                "Give one statement that reads: SELECT, FROM, WITH, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN."
+            )
+        if not self.path.exists():
+            raise UsageError(_NOTHING)
+        with translated(self.path), opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
+            if not layout.version(con):
+                raise UsageError(_NOTHING)
+            con.execute("SET enable_external_access = false; SET lock_configuration = true")
+            with blamed_on_caller(self.path):
+                con.execute(sql)
+                return [column[0] for column in con.description or ()], con.fetchall()
+
+
+_NOTHING = "Nothing was loaded yet: the warehouse has no tables. Drop a file first (tidegate drop)."
