@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: nanoseconds by which the kernel's clock for files may lag, twice over
+_COARSE = 20_000_000
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 
@@ -130,16 +132,16 @@ class FolderStore(ObjectStore):
         self._require_root()
         # as short as it can be: the name itself may already be as long as the disk allows
         part = path.parent / f".{uuid.uuid4().hex}.part"
-        try:
-            with self._writing(key):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if not self._is_straight(path.parent):
-                    self._reject(key, path.parent)
+        with self._writing(key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._is_straight(path.parent):
+                self._reject(key, path.parent)
+            try:
                 _copy_durably(source, part)
                 status = _step_after(part, path)
                 part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+            finally:
+                part.unlink(missing_ok=True)
         return self._version(key, status)
 
     def key_of(self, path: str) -> str | None:
@@ -257,19 +259,13 @@ class FolderStore(ObjectStore):
     @contextmanager
     def _opened(self, obj: ObjectVersion) -> Iterator[BinaryIO]:
         """The file of exactly `obj`; at the end, make sure that it stayed so while it was read."""
-        path = self.root / self._relative(obj.key)
+        self.stat(obj.key)
+        # a file behind a link is opened at its own place, which `stat` found to be in the landing
+        path = os.path.realpath(self.root / self._relative(obj.key))
         with self._reading(obj.key):
-            if not self._is_straight(path.parent):
-                self._reject(obj.key, path.parent)
-            if path.is_symlink():
-                path = path.resolve()
-            if not path.is_relative_to(self.root):
-                self._reject(obj.key, self.root / self._relative(obj.key))
-            # NONBLOCK: opening a pipe must not wait for someone to write to it
+            # NONBLOCK: opening a pipe that has just taken the file's place must not wait for a writer
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb", buffering=0) as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    self._reject(obj.key, path)
                 self._require_version(obj, os.fstat(descriptor))
                 yield file
                 self._require_version(obj, os.fstat(descriptor))
@@ -311,7 +307,7 @@ class FolderStore(ObjectStore):
                 self._gone(key)
             if error.errno in {errno.EACCES, errno.EPERM}:
                 self._unreadable(key)
-            if error.errno in {errno.ENXIO, errno.ELOOP}:
+            if error.errno in {errno.ENXIO, errno.ELOOP, errno.EISDIR}:
                 self._reject(key, self.root / self._relative(key))
             raise self._unavailable(error) from error
 
@@ -373,14 +369,18 @@ def _copy_durably(source: Path, part: Path) -> None:
 
 
 def _step_after(part: Path, path: Path) -> os.stat_result:
-    """Give `part` a later time than the file at `path`, or equal sizes would make equal versions."""
+    """Give `part` a later time than the file at `path`, or equal sizes would make equal versions.
+
+    And one that is a little past: the time of the renaming, which the kernel takes from a coarse
+    clock, is then later, and that is how a watcher knows a file that was moved in.
+    """
     try:
         before = path.lstat().st_mtime_ns
     except FileNotFoundError:
         before = 0
     status = part.stat()
     for step in (1, 1_000, 1_000_000, 2_000_000_000):  # disks keep times as coarsely as two seconds
-        stamp = max(time.time_ns(), before + step)
+        stamp = max(time.time_ns() - _COARSE, before + step)
         os.utime(part, ns=(stamp, stamp))
         status = part.stat()
         if status.st_mtime_ns > before:

@@ -2,9 +2,10 @@
 
 A file is an upload once it is whole. Renaming it into the folder, or setting its times at the end as
 ``cp -p`` and ``rsync`` do, makes it one at once: then the kernel's time of the last change to the
-file is later than that of the last change to its content, while writing moves both together. Any
-other file counts when it has not changed for ``settle_seconds``. A file that changes again later is
-simply a new version.
+file is later than that of the last change to its content, while writing moves both together. When
+all happened in one tick of the kernel's clock, the times are equal; then a file that appears with
+content, and of which no change is told afterwards, was moved in too. Any other file counts when it
+has not changed for ``settle_seconds``. A file that changes again later is simply a new version.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ _log = logging.getLogger(__name__)
 
 #: The watcher hands over changes when none came for STEP, at the latest after DEBOUNCE; it wakes at
 #: least every TICK to look at files that were still being written. All in milliseconds.
-_STEP, _DEBOUNCE, _TICK = 15, 60, 100
+_STEP, _DEBOUNCE, _TICK = 15, 60, 30
+
+#: Seconds to wait for the notice of a change to a file that just appeared with content.
+_MOVED_IN = 0.05
 
 #: Notices in one call of `record`.
 _BATCH = 500
@@ -157,13 +161,15 @@ class _Watch:
     def _take(self, changes: set[tuple[Change, str]]) -> None:
         folders = set()
         uploads = []
-        for key in sorted({key for _, path in changes if (key := self._store.key_of(path))}):
-            entry = self._look(key)
+        for path in {path for _, path in changes}:
+            key = self._store.key_of(path)
+            entry = self._look(key) if key else None
             if entry is None:
                 continue
             if entry.is_folder:
                 folders.add(f"{key}/")
-            uploads += self._whole(entry, Via.WATCH)
+            has_appeared = bool(entry.object.size) and (Change.modified, path) not in changes
+            uploads += self._whole(entry, Via.WATCH, _MOVED_IN if has_appeared else self._settle)
         self._report(uploads)
         later = time.monotonic()
         for prefix in _topmost(folders):
@@ -210,17 +216,21 @@ class _Watch:
             self._unsettled.pop(key, None)
         return entry
 
-    def _whole(self, entry: Entry, via: Via) -> list[ObjectUploaded]:
-        """The notice of `entry`, once: when it is whole and news. Else it is kept in mind or ignored."""
+    def _whole(self, entry: Entry, via: Via, wait: float | None = None) -> list[ObjectUploaded]:
+        """The notice of `entry`, once: when it is whole and news. Else it is kept in mind or ignored.
+
+        `wait` is how long it has to stay as it is from now on; None leaves that as it was.
+        """
         key, version = entry.object.key, entry.object.version
         is_upload = entry.is_file or self._is_expected(self._store.relative_key(key))
         if not is_upload or self._reported.get(key) == version:
             self._unsettled.pop(key, None)
             return []
+        present = time.monotonic()
         known = self._unsettled.get(key)
-        if known is None or known.version != version:
-            known = _Unsettled(version, time.monotonic() + self._settle, via)
-        if self._is_finished(entry) or known.deadline <= time.monotonic():
+        if wait is not None or known is None or known.version != version:
+            known = _Unsettled(version, present + (self._settle if wait is None else wait), via)
+        if self._is_finished(entry) or known.deadline <= present:
             self._unsettled.pop(key, None)
             return [ObjectUploaded(object=entry.object, via=via)]
         self._unsettled[key] = known
