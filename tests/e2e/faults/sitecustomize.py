@@ -24,7 +24,7 @@ PLACES = (
     "tidegate.operations.ingest:validate_batch",
     "tidegate.operations.outcomes:tell",
     "tidegate.operations.record:record_uploads",
-    "tidegate.warehouse.duckdb_file:commit",
+    "tidegate.warehouse.connection:commit",
 )
 
 
