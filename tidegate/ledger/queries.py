@@ -217,6 +217,12 @@ def by_name(connection: Connection, name: str) -> list[ObjectEntry]:
     return _entries(connection, select(objects).where(ending).order_by(*order))
 
 
+def keys(connection: Connection, limit: int) -> list[str]:
+    """Up to `limit` known keys."""
+    query = select(objects.c.key).distinct().limit(limit)
+    return list(connection.execute(query).scalars())
+
+
 def story(connection: Connection, object_id: str) -> list[Event]:
     """Every event of one object, in the order the ledger has them."""
     query = select(events).where(events.c.object_id == object_id).order_by(events.c.seq)

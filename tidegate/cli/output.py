@@ -1,0 +1,138 @@
+"""How commands speak: tables for people, one JSON document for programs, errors on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import StrEnum
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from tidegate.errors import SettingsError, TidegateError, UsageError
+from tidegate.events.model import iso
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Exit codes: done, failed, called the wrong way, done but something is quarantined.
+DONE, FAILED, USAGE, QUARANTINED = 0, 1, 2, 3
+
+
+class Output(StrEnum):
+    """What a command prints."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[
+    Output,
+    typer.Option("--output", "-o", help="table for people, json for programs (one document on stdout)."),
+]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that prints what it is given literally: keys and reasons hold any text."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def print_json(document: Any) -> None:
+    """One document, snake_case, times as ISO 8601 UTC."""
+    sys.stdout.write(json.dumps(document, default=json_value, ensure_ascii=False, indent=2) + "\n")
+
+
+def json_value(value: object) -> Any:
+    """What JSON has no type for, as text; dataclasses as objects."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return iso(value) if value.tzinfo else value.isoformat()
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "") -> None:
+    """A table, its cells literally; `empty` when there are no rows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(Text(name), overflow="fold")
+    count = 0
+    for row in rows:
+        table.add_row(*(Text(cell(value), justify=_side(value)) for value in row))
+        count += 1
+    out = console()
+    out.print(table if count or not empty else empty)
+
+
+def _side(value: object) -> Any:
+    return "right" if isinstance(value, (int, float, Decimal)) else "left"
+
+
+def cell(value: object) -> str:
+    """A value for people; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if value.tzinfo else str(value)
+    return str(value)
+
+
+def ago(moment: datetime | None, now: datetime) -> str:
+    """How long ago, in the largest unit that tells something."""
+    if moment is None:
+        return ""
+    seconds = max(0, int((now - moment).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def explained(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn our errors into a message on stderr and an exit code; no traceback for a user's mistake."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except TidegateError as error:
+            typer.echo(f"Error: {error}", err=True)
+            code = USAGE if isinstance(error, (SettingsError, UsageError)) else FAILED
+            raise typer.Exit(code) from error
+
+    return run
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time given on the command line: ISO 8601, UTC unless it says otherwise."""
+    if text is None:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"{text!r} is not a time. Write it as 2026-01-31 or 2026-01-31T13:45:00Z."
+        raise UsageError(msg) from error
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
