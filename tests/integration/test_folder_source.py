@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import watchfiles
@@ -324,10 +325,60 @@ def wait_for_log(caplog: pytest.LogCaptureFixture, text: str) -> None:
         threading.Event().wait(0.01)
 
 
-def test_the_limits_of_the_kernel_are_explained(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_args: object, **_options: object) -> Iterator[object]:
-        raise OSError("OS file watch limit reached.")
+REFUSALS = [
+    OSError("OS file watch limit reached."),
+    RuntimeError("Error creating recommended watcher: Too many open files (os error 24)"),
+]
 
-    monkeypatch.setattr("tidegate.sources.folder.watch", refused)
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["watches", "watchers"])
+def test_the_limits_of_the_kernel_are_explained(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    refuse(monkeypatch, landing.path, refusal)
     with pytest.raises(SettingsError, match=r"sysctl fs\.inotify"), landing.watched():
         threading.Event().wait(0.2)
+
+
+def test_limits_reached_later_are_explained_too(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watcher says nothing when it can't watch a new folder."""
+    refuse(monkeypatch, landing.path / "new", REFUSALS[0])
+
+    def make_a_folder() -> None:
+        with landing.ready():
+            (landing.path / "new").mkdir()
+            threading.Event().wait(0.5)
+
+    with pytest.raises(SettingsError, match=r"sysctl fs\.inotify"):
+        make_a_folder()
+
+
+@pytest.mark.parametrize("when", ["at the start", "later"])
+def test_a_folder_without_rights_does_not_hide_the_others(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, when: str
+) -> None:
+    """The watcher leaves others unwatched as well, and does not say which."""
+    closed = landing.path / ("." if when == "at the start" else "closed")
+    refuse(monkeypatch, closed, PermissionError(13, "Permission denied"), lose="unwatched")
+    monkeypatch.setattr("tidegate.sources.folder._SWEEP", 0.1)
+    with landing.ready() as recorder:
+        (landing.path / "closed").mkdir()
+        landing.move_in("unwatched/a.csv")
+        recorder.wait_for("unwatched/a.csv")
+        landing.move_in("unwatched/b.csv")
+        landing.move_in("watched/b.csv")
+        recorder.wait_for("unwatched/b.csv", "watched/b.csv")
+    assert caplog.text.count("can't be watched in full") == 1
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path, refusal: Exception, lose: str = "\0") -> None:
+    """Watching `folder` fails, unless errors are to be ignored; changes below `lose` are not told."""
+    watch = watchfiles.watch
+
+    def refusing(path: Path, **options: Any) -> Iterator[object]:
+        if path == folder and not options["ignore_permission_denied"]:
+            raise refusal
+        for changes in watch(path, **options):
+            yield {change for change in changes if lose not in change[1]}
+
+    monkeypatch.setattr("tidegate.sources.folder.watch", refusing)

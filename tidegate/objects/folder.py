@@ -72,6 +72,8 @@ class FolderStore(ObjectStore):
         self.root = root.resolve()
         self.bucket = str(self.root)
         self.prefix = ""
+        #: told once each, however often the landing is listed
+        self._unreadable_folders: set[str] = set()
         try:
             self.url = self.root.as_uri()
             self.bucket.encode()
@@ -152,6 +154,10 @@ class FolderStore(ObjectStore):
             return None
         return key_of(relative)
 
+    def path_of(self, key: str) -> Path:
+        """Where `key`, or the folder with this key, lies; ObjectRejectedError when nothing can."""
+        return self.root / self._relative(key.removesuffix("/"))
+
     def look(self, key: str) -> Entry | None:
         """What stands at `key` now; None when it is nothing or an upload in progress."""
         relative = self._relative(key)
@@ -207,11 +213,13 @@ class FolderStore(ObjectStore):
                     if order.startswith(prefix) or (is_folder and prefix.startswith(order)):
                         found.append((order, relative, is_folder))
         except PermissionError:
-            _log.warning(
-                "The folder %s can't be read, so its files are not seen; give Tidegate the right to.",
-                self.root / folder,
-                extra={"action": "folder.list"},
-            )
+            if folder not in self._unreadable_folders:
+                self._unreadable_folders.add(folder)
+                _log.warning(
+                    "The folder %s can't be read, so its files are not seen; give Tidegate the right to.",
+                    self.root / folder,
+                    extra={"action": "folder_unreadable"},
+                )
         except OSError as error:
             if error.errno not in _GONE or not folder:
                 raise self._unavailable(error) from error

@@ -13,10 +13,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from watchfiles import Change, watch
 
@@ -27,7 +27,8 @@ from tidegate.sources.outage import Outage, insist
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
     from tidegate.objects.folder import Entry, FolderStore
     from tidegate.sources.model import DeadLetter, Record
@@ -51,6 +52,11 @@ _LOOK_AGAIN = (0.5, 5.0)
 #: The kernel drops notices when its queue (16,384 by default) is full and does not say so here;
 #: after this many changes at once the whole landing is looked through again.
 _FLOOD = 2_000
+
+#: Where a folder may not be read, the kernel leaves others unwatched as well and does not say which.
+#: Then everything is looked through every SWEEP seconds, or less often: it may take one part in SHARE
+#: of the time.
+_SWEEP, _SHARE = 2.0, 50
 
 #: Last reported versions kept in memory, only so as not to tell the ledger the same thing twice.
 _REMEMBERED = 20_000
@@ -113,6 +119,8 @@ class _Watch:
         self._reported: OrderedDict[str, str] = OrderedDict()
         #: when (on the monotonic clock) to look through what below the landing
         self._looks: list[tuple[float, str]] = []
+        self._is_partial = False
+        self._next_sweep = 0.0
 
     def run(self, outage: Outage) -> None:
         """Report until stopped; `outage` is over as soon as the watch stands."""
@@ -126,34 +134,71 @@ class _Watch:
                 if not is_scanned:
                     # not before the first answer: then the watch stands, and nothing falls between
                     outage.over()
-                    self._scan("", Via.SCAN)
+                    self._sweep()
                     is_scanned = True
                 self._take(changes)
+                if self._is_partial and self._next_sweep <= time.monotonic():
+                    self._sweep()
                 self._look_again()
                 self._take_settled()
 
     def _changes(self) -> Generator[set[tuple[Change, str]]]:
         """What changed, or nothing at each tick; ends when stopped."""
-        try:
-            yield from watch(
+        with self._explained():
+            try:
+                yield from self._watch(self._store.root)
+            except PermissionError as error:
+                self._watch_in_part(error)
+                yield from self._watch(self._store.root, ignore_permission_denied=True)
+
+    def _watch(self, folder: Path, **how: Any) -> Generator[set[tuple[Change, str]]]:
+        options = {
+            "watch_filter": None,
+            "step": _STEP,
+            "debounce": _DEBOUNCE,
+            "rust_timeout": _TICK,
+            "yield_on_timeout": True,
+            "stop_event": self._stop,
+            "ignore_permission_denied": False,
+        }
+        return watch(folder, **(options | how))
+
+    def _check_watched(self, folder: Path) -> None:
+        """Find out whether a new folder could be watched: the watcher keeps a failure to itself."""
+        with self._explained():
+            try:
+                with closing(self._watch(folder, step=1, rust_timeout=1)) as trial:
+                    next(trial, None)
+            except FileNotFoundError:
+                return  # it is gone already
+            except PermissionError as error:
+                self._watch_in_part(error)
+
+    def _watch_in_part(self, error: PermissionError) -> None:
+        if not self._is_partial:
+            _log.warning(
+                "%s can't be watched in full: %s. Give Tidegate the right to read every folder in it; until "
+                "then it is looked through every few seconds, and uploads may be seen later.",
                 self._store.root,
-                watch_filter=None,
-                step=_STEP,
-                debounce=_DEBOUNCE,
-                rust_timeout=_TICK,
-                yield_on_timeout=True,
-                stop_event=self._stop,
-                ignore_permission_denied=True,
+                error,
+                extra={"action": "watch_partial"},
             )
+        self._is_partial = True
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError as error:
             raise self._gone() from error
-        except OSError as error:
-            msg = (
-                f"The kernel does not let Tidegate watch {self._store.root}: {error}. Raise its limits, for "
-                "example: sysctl fs.inotify.max_user_watches=1048576 fs.inotify.max_user_instances=1024"
-            )
-            raise SettingsError(msg) from error
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
+            # a full table of watches is an OSError, one of watchers a RuntimeError
+            if isinstance(error, OSError) or "Too many open files" in str(error):
+                msg = (
+                    f"The kernel does not let Tidegate watch {self._store.root}: {error}. Raise its limits, "
+                    "as with: sysctl fs.inotify.max_user_watches=1048576 fs.inotify.max_user_instances=1024"
+                )
+                raise SettingsError(msg) from error
             # the watcher gives up on names that are not UTF-8, among others; the next scan reads them
             msg = f"Watching broke off: {error}."
             raise StoreUnavailableError(msg) from error
@@ -173,6 +218,7 @@ class _Watch:
         self._report(uploads)
         later = time.monotonic()
         for prefix in _topmost(folders):
+            self._check_watched(self._store.path_of(prefix))
             self._scan(prefix, Via.WATCH)
             self._looks += [(later + seconds, prefix) for seconds in _LOOK_AGAIN]
         if len(changes) >= _FLOOD:
@@ -187,6 +233,12 @@ class _Watch:
             if entry is not None:
                 uploads += self._whole(entry, via)
         self._report(uploads)
+
+    def _sweep(self) -> None:
+        begin = time.monotonic()
+        self._scan("", Via.SCAN)
+        end = time.monotonic()
+        self._next_sweep = end + max(_SWEEP, (end - begin) * _SHARE)
 
     def _look_again(self) -> None:
         present = time.monotonic()
