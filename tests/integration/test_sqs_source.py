@@ -227,7 +227,7 @@ def test_an_outage_of_the_network_is_outlasted_and_told_once(
     recorder = Recorder()
     with recorder.running(source):
         recorder.wait_for("in/a.csv")
-    told = [entry.levelname for entry in caplog.records if "The queue" in entry.message]
+    told = [entry.levelname for entry in caplog.records if "Reading the queue" in entry.message]
     assert told == ["WARNING", "INFO"]
 
 

@@ -89,7 +89,7 @@ class FolderSource:
         self._is_expected = is_expected or _nothing
 
     def run(self, record: Record, dead_letter: DeadLetter, stop: threading.Event) -> None:
-        outage = Outage(f"The landing {self._store.root}", stop)
+        outage = Outage("Watching the landing", stop)
         while not stop.is_set():
             try:
                 _Watch(self._store, self._settle, self._is_expected, record, stop).run(outage)

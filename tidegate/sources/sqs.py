@@ -78,7 +78,7 @@ class SqsSource:
         return cls(client, sqs, Landing.parse(settings.landing))
 
     def run(self, record: Record, dead_letter: DeadLetter, stop: threading.Event) -> None:
-        queue_outage = Outage(f"The queue {self._url}", stop)
+        queue_outage = Outage("Reading the queue", stop)
         ledger_outage = Outage("Recording uploads", stop)
         poll = _LongPoll(self._receive, self._give_back, stop)
         while (answer := poll.next()) is not None:
