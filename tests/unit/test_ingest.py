@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tidegate.errors import ClaimLostError, ObjectsLeftError, StoreUnavailableError, WarehouseUnavailableError
 from tidegate.events import EventType, ObjectUploaded, Via
 from tidegate.ledger import Batch, queries
-from tidegate.objects import ObjectVersion
 from tidegate.operations import backfill, ingest
 from tidegate.operations.project import Project, open_project
 from tidegate.operations.reconcile import reconcile
 from tidegate.operations.record import record_uploads
 
-CONTRACTS = '''
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tidegate.objects import ObjectVersion
+
+CONTRACTS = """
 import pandera.polars as pa
 import polars as pl
 from tidegate.contracts import Append, Contract, Lookup, Merge, Replace
@@ -45,7 +48,7 @@ shops = Contract(
     name="shops", version="1.0.0", owner="o", description="d", keys=["shops/*.csv"], schema=Shop,
     load=Replace(),
 )
-'''
+"""
 
 
 @pytest.fixture
@@ -65,7 +68,9 @@ def drop(project: Project, key: str, text: str) -> ObjectVersion:
     source = project.settings.root / "source.csv"
     source.write_text(text)
     obj = project.store.put(source, key)
-    record_uploads(project.ledger, project.registry, project.store, [ObjectUploaded(object=obj, via=Via.WATCH)])
+    record_uploads(
+        project.ledger, project.registry, project.store, [ObjectUploaded(object=obj, via=Via.WATCH)]
+    )
     return obj
 
 
@@ -377,5 +382,3 @@ def test_staged_verdicts_survive_a_torn_note(project: Project) -> None:
     assert len(ingest.validate_batch(project, batch)) == 1
     shutil.rmtree(project.staging("run").folder)
     assert ingest.finished(project, batch, EventType.VALIDATED) == []
-
-

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +14,9 @@ from tidegate.ledger import Ledger, Owner, Upload, open_ledger, queries
 from tidegate.ledger.tables import PROJECTIONS, metadata
 from tidegate.objects import ObjectVersion
 from tidegate.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ME = Owner(host="here", pid=1, pid_started=0.0)
@@ -192,7 +195,7 @@ def test_head_is_the_newest_migration() -> None:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    import tidegate.ledger.migrations as migrations
+    from tidegate.ledger import migrations
 
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))

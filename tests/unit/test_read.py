@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 import pytest
@@ -13,6 +13,9 @@ from tidegate.contracts import Dialect
 from tidegate.errors import ObjectRejectedError
 from tidegate.stages import read
 from tidegate.stages.model import RECORD
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COMMA = Dialect()
 
@@ -87,7 +90,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
 )
 def test_what_is_written_comes_back_on_both_ways(
-    tmp_path_factory: pytest.TempPathFactory, table: list[tuple[str, str]], quoting: int
+    tmp_path_factory: pytest.TempPathFactory, table: list[tuple[str, str]], quoting: Literal[0, 1]
 ) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=quoting, lineterminator="\r\n")

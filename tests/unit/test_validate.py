@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandera.polars as pa
 import polars as pl
@@ -12,6 +11,9 @@ from tidegate.errors import ContractError, ObjectRejectedError
 from tidegate.stages.schema import file_columns
 from tidegate.stages.validate import _check_header, check_rows
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 class Order(pa.DataFrameModel):
     order_id: int = pa.Field(unique=True, ge=1)
@@ -19,6 +21,7 @@ class Order(pa.DataFrameModel):
     note: str = pa.Field(nullable=True)
 
     @pa.dataframe_check
+    @classmethod
     def paid_orders_have_a_note(cls, data: pa.PolarsData) -> pl.LazyFrame:
         return data.lazyframe.select((pl.col("status") != "paid") | pl.col("note").is_not_null())
 
@@ -104,6 +107,7 @@ def test_a_type_that_csv_cannot_hold_is_the_authors_mistake() -> None:
 def test_a_check_that_breaks_is_the_authors_mistake(tmp_path: Path) -> None:
     class Wrong(Order):
         @pa.check("status")
+        @classmethod
         def broken(cls, data: pa.PolarsData) -> pl.LazyFrame:
             return data.lazyframe.select(pl.col("no such column"))
 
@@ -116,6 +120,7 @@ def test_a_check_of_the_whole_file_holds_the_object(tmp_path: Path) -> None:
         order_id: int
 
         @pa.dataframe_check
+        @classmethod
         def at_most_two_in_sum(cls, data: pa.PolarsData) -> bool:
             return bool(data.lazyframe.select(pl.col("order_id").sum() <= 2).collect().item())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -18,6 +17,8 @@ from tidegate.errors import SettingsError, TidegateError, UsageError
 from tidegate.events.model import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from rich.console import Console
 
 P = ParamSpec("P")

@@ -48,7 +48,9 @@ def reconcile(
         listed["objects"] = [{"url": obj.url, "version": obj.version} for obj in found.objects]
         print_json({**listed, "dry_run": dry_run})
         return
-    print_table(("found", "version"), [(obj.url, obj.version) for obj in found.objects], "Nothing was missed.")
+    print_table(
+        ("found", "version"), [(obj.url, obj.version) for obj in found.objects], "Nothing was missed."
+    )
     verb = "would be recorded" if dry_run else "recorded"
     console().print(f"{found.listed} objects listed: {found.recorded} {verb}, {found.known} known.")
 

@@ -42,9 +42,7 @@ def tell_why(settings: Settings, name: str) -> list[Story]:
             Story(
                 entry=entry,
                 events=(events := ledger.ask(queries.story, entry.object_id)),
-                flow_run_url=system.flow_run_url(entry.flow_run_id)
-                if system and entry.flow_run_id
-                else None,
+                flow_run_url=system.flow_run_url(entry.flow_run_id) if system and entry.flow_run_id else None,
                 seconds=_seconds(events),
             )
             for entry in found

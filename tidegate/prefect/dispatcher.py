@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prefect import get_client
@@ -48,9 +49,7 @@ class Process:
     def run(self) -> int:
         """Run until told to stop; 0, or 1 when a part broke."""
         for source in open_sources(self.project.settings, is_expected=self._is_expected):
-            self._spawn(
-                source.name, lambda source=source: source.run(self._record, self._dead_letter, self.stop)
-            )
+            self._spawn(source.name, partial(source.run, self._record, self._dead_letter, self.stop))
         self._spawn("event sink", self._deliver_events)
         self._spawn("dispatcher", self._dispatch)
         self.stop.wait()
@@ -131,10 +130,7 @@ class Process:
 
 def main() -> int:
     """Run the process until SIGTERM or SIGINT."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    _log_to_stderr()
     process = Process(open_project())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.stop.set())
@@ -145,6 +141,16 @@ def main() -> int:
         return 1
     finally:
         process.project.close()
+
+
+def _log_to_stderr() -> None:
+    # Prefect has set up the root logger for itself by now, so ours gets a handler of its own.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    ours = logging.getLogger("tidegate")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, TextIO
 
 import duckdb
@@ -94,7 +95,7 @@ def _fast(path: Path, header: list[str], dialect: Dialect) -> pl.DataFrame:
     encoding = _DUCKDB_ENCODINGS.get(dialect.encoding.lower())
     if encoding is None:
         raise duckdb.NotImplementedException(f"encoding {dialect.encoding}")
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+    with _engine().cursor() as connection:
         relation = connection.sql(
             "SELECT * FROM read_csv($path, auto_detect=false, header=true, delim=$delim, quote=$quote, "
             "escape=$quote, columns=$columns, strict_mode=true, null_padding=false, nullstr=$never, "
@@ -114,6 +115,12 @@ def _fast(path: Path, header: list[str], dialect: Dialect) -> pl.DataFrame:
     # An unquoted empty field is an empty text, as a quoted one is.
     numbered = frame.with_columns(pl.all().fill_null("")).with_row_index(RECORD, offset=1)
     return numbered.cast({RECORD: pl.Int64})
+
+
+@cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    """One in-memory database a process: opening one takes longer than reading a small file."""
+    return duckdb.connect(config={"autoinstall_known_extensions": "false"})
 
 
 def _patient(path: Path, header: list[str], dialect: Dialect) -> TextRows:

@@ -16,8 +16,10 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 PLACES = (
     "tidegate.operations.ingest:claim",
@@ -65,7 +67,8 @@ class Finder(importlib.abc.MetaPathFinder):
         if not places:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        assert spec is not None and spec.loader is not None, name
+        if spec is None or spec.loader is None:
+            raise ImportError(name)
         run = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
