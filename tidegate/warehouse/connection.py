@@ -141,4 +141,4 @@ def _command(pid: int) -> str:
         words = psutil.Process(pid).cmdline()
     except psutil.Error:  # gone, or another user's
         return ""
-    return f" ({' '.join(words)[:200]})" if words else ""
+    return f" ({' '.join(' '.join(words).split())[:100]})" if words else ""
