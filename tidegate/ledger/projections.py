@@ -81,7 +81,9 @@ def _claimed(connection: Connection, entries: Entries) -> None:
             for row, data in entries
         ],
     )
-    pairs = {(data["flow_run_id"], row["object_id"]): row["time"] for row, data in entries}
+    pairs: dict[tuple[str, str], datetime] = {}
+    for row, data in entries:
+        pairs.setdefault((data["flow_run_id"], row["object_id"]), row["time"])
     runs = {run for run, _ in pairs}
     known = {
         (row.flow_run_id, row.object_id)
