@@ -1,0 +1,207 @@
+"""The main job on a folder: drop, wait, query, why; the same again; and what suppliers get wrong."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import EXAMPLE_ROWS, EXAMPLES, drop_examples
+from system import System, wait_for
+
+FLIGHTS_HEADER = (EXAMPLES / "flights/flights-2013-01-01.csv").read_text().splitlines()[0]
+
+
+def counts(system: System) -> dict[str, int]:
+    return {table: system.count(table) for table in EXAMPLE_ROWS}
+
+
+def api(system: System, path: str, body: Any = None) -> Any:
+    request = urllib.request.Request(
+        system.api_url() + path,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_every_row_of_the_examples_is_loaded_and_enriched(loaded: System) -> None:
+    assert counts(loaded) == EXAMPLE_ROWS
+    (row,) = loaded.query(
+        "SELECT airline, origin_airport, dest_airport, plane_maker, plane_age, temp, _record "
+        "FROM flights WHERE carrier = 'UA' AND flight = 1545 AND day = 1"
+    )
+    assert row == {
+        "airline": "United Air Lines Inc.",
+        "origin_airport": "Newark Liberty Intl",
+        "dest_airport": "George Bush Intercontinental",
+        "plane_maker": "BOEING",
+        "plane_age": 14,
+        "temp": 39.02,
+        "_record": 1,
+    }
+
+
+def test_the_same_files_again_change_nothing(loaded: System) -> None:
+    before = counts(loaded)
+    drop_examples(loaded, [str(file) for file in sorted(EXAMPLES.glob("*/*0[1-7].csv"))])
+    loaded.wait()
+    assert counts(loaded) == before
+    assert loaded.object("flights/flights-2013-01-01.csv")["state"] == "duplicate"
+
+
+def test_bad_rows_are_refused_with_their_reasons_and_good_ones_loaded(loaded: System) -> None:
+    before = loaded.count("flights")
+    bad = EXAMPLES / "flights" / "flights-2013-01-09-bad-rows.csv"
+    loaded.run("drop", str(bad), "--to", "flights")
+    loaded.wait()
+    entry = loaded.object(f"flights/{bad.name}")
+    assert (entry["rows_read"], entry["rows_loaded"], entry["rows_rejected"]) == (902, 896, 6)
+    assert loaded.count("flights") == before + 896
+    refused = loaded.query(
+        'SELECT record, "column", rule, value FROM tidegate.rejected_rows '
+        f"WHERE object_id = '{entry['object_id']}' ORDER BY record"
+    )
+    assert [(row["record"], row["column"], row["value"]) for row in refused] == [
+        (56, "time_hour", "yesterday"),
+        (122, "distance", "far"),
+        (287, "distance", "-529"),
+        (410, "month", "13"),
+        (559, None, None),
+        (699, "carrier", None),
+    ]
+
+
+def test_why_tells_the_whole_story(loaded: System) -> None:
+    (story,) = loaded.json("why", "planes/planes.csv")
+    kinds = [event["type"].split(".")[2] for event in story["events"]]
+    assert kinds == ["uploaded", "claimed", "validated", "normalized", "enriched", "loaded"]
+    assert {event["correlationid"] for event in story["events"]} == {story["events"][0]["id"]}
+    assert story["flow_run_url"].endswith(story["flow_run_id"])
+    assert "3,322" in loaded.run("why", "planes/planes.csv")
+
+
+BAD_INPUT = {
+    "flights/empty.csv": ("", "empty"),
+    "flights/wrong-header.csv": ("a,b\n1,2\n", "header does not fit contract"),
+    "stray/notes.txt": ("hello", "No data contract matches"),
+}
+
+
+EXPECTED_STATES = {
+    "flights/empty.csv": "quarantined",
+    "flights/wrong-header.csv": "quarantined",
+    "flights/folder.csv": "quarantined",
+    "flights/zeros.csv": "quarantined",
+    "flights/header-only.csv": "loaded",
+    "flights/good.csv": "loaded",
+    "stray/notes.txt": "unmatched",
+}
+
+
+def test_bad_input_ends_in_a_named_state_with_a_reason_and_blocks_nothing(loaded: System) -> None:
+    before = loaded.count("flights")
+    for key, (content, _) in BAD_INPUT.items():
+        loaded.put(key, content)
+    loaded.put("flights/header-only.csv", FLIGHTS_HEADER + "\n")
+    (loaded.landing / "flights/folder.csv").mkdir()
+    zeros = loaded.landing / "flights/.zeros.part"
+    with zeros.open("wb") as file:
+        file.truncate(2 * 1024**3)
+    zeros.rename(zeros.with_name("zeros.csv"))
+    good = (EXAMPLES / "flights/flights-2013-01-01.csv").read_text().replace("\n2013,", "\n2012,")
+    loaded.put("flights/good.csv", good)
+    wait_for(lambda: "flights/folder.csv" in loaded.states(), 30, "the folder was not noticed")
+    loaded.wait(ok=(3,))
+    for key, (_, said) in BAD_INPUT.items():
+        assert said in loaded.object(key)["reason"]
+        assert said in " ".join(loaded.run("why", key).split())
+    states = loaded.states()
+    assert {key: states[key] for key in EXPECTED_STATES} == EXPECTED_STATES
+    assert "folder" in loaded.object("flights/folder.csv")["reason"]
+    assert "NUL" in loaded.object("flights/zeros.csv")["reason"]
+    assert loaded.object("flights/header-only.csv")["rows_read"] == 0
+    assert loaded.count("flights") == before + 842
+
+
+def test_a_run_with_a_held_object_ends_red_and_named(loaded: System) -> None:
+    run_id = loaded.object("flights/wrong-header.csv")["flow_run_id"]
+    run = api(loaded, f"/flow_runs/{run_id}")
+    assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", "Quarantined")
+    assert "header does not fit" in run["state"]["message"]
+    artifacts = api(loaded, "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}})
+    rows = json.loads(artifacts[0]["data"])
+    assert {row["object"]: row["state"] for row in rows}["flights/wrong-header.csv"] == "quarantined"
+
+
+def test_events_reach_prefects_feed_under_their_own_ids(loaded: System) -> None:
+    (story,) = loaded.json("why", "planes/planes.csv")
+    wanted = {event["id"] for event in story["events"]}
+
+    def delivered() -> bool:
+        body = {
+            "filter": {
+                "event": {"prefix": ["tidegate."]},
+                "resource": {"id": [f"tidegate.object.{story['object_id']}"]},
+            },
+            "limit": 50,
+        }
+        return wanted <= {event["id"] for event in api(loaded, "/events/filter", body)["events"]}
+
+    wait_for(delivered, 30, "events are missing from the feed")
+
+
+def test_the_deployments_stand_with_their_schedules(loaded: System) -> None:
+    deployments = api(loaded, "/deployments/filter", {})
+    schedules = {
+        one["name"]: [schedule["schedule"]["cron"] for schedule in one["schedules"]] for one in deployments
+    }
+    assert schedules == {"live": [], "hourly": ["7 * * * *"], "nightly": ["23 2 * * *"]}
+    wait_for(
+        lambda: api(loaded, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}),
+        60,
+        "the scheduler made no run",
+    )
+
+
+def test_a_backfill_over_loaded_objects_changes_no_row_count(loaded: System) -> None:
+    before = counts(loaded)
+    plan = loaded.json("backfill", "plan", "--dataset", "flights", "--prefix", "flights/flights-2013-01-0")
+    assert len(plan["objects"]) == 8
+    chosen = loaded.json("backfill", "run", "--dataset", "flights", "--prefix", "flights/flights-2013-01-0")
+    assert chosen["changed"]
+    loaded.run("wait", ok=(0, 3))
+    assert counts(loaded) == before
+    assert loaded.object("flights/flights-2013-01-02.csv")["attempt"] == 2
+
+
+@pytest.mark.parametrize("name", ["hourly", "nightly"])
+def test_the_deployed_flows_run(loaded: System, name: str) -> None:
+    flow = {"hourly": "reconcile", "nightly": "backfill"}[name]
+    deployment = api(loaded, f"/deployments/name/{flow}/{name}")
+    run = api(loaded, f"/deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+
+    def final() -> bool:
+        return api(loaded, f"/flow_runs/{run['id']}")["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED")
+
+    wait_for(final, 60, "the run did not end")
+    assert api(loaded, f"/flow_runs/{run['id']}")["state"]["type"] == "COMPLETED"
+
+
+def test_the_ledger_rebuilt_is_the_same(loaded: System) -> None:
+    before = loaded.json("objects", "--limit", "100000")
+    loaded.run("ledger", "rebuild")
+    assert loaded.json("objects", "--limit", "100000") == before
+
+
+def test_files_that_came_while_nothing_ran_are_found_at_start(loaded: System) -> None:
+    loaded.down()
+    file = Path(EXAMPLES / "flights/flights-2013-01-03.csv").read_text().replace("\n2013,", "\n2011,")
+    loaded.put("flights/while-down.csv", file)
+    loaded.up()
+    wait_for(lambda: "flights/while-down.csv" in loaded.states(), 30, "the file was not found")
+    loaded.run("wait", ok=(0, 3))
+    assert loaded.object("flights/while-down.csv")["state"] == "loaded"
