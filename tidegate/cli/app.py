@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tidegate.cli import contracts, ledger, objects, past, warehouse
+from tidegate.cli import contracts, ledger, objects, past, system, warehouse
 
 app = typer.Typer(
     name="tidegate",
@@ -14,6 +14,8 @@ app = typer.Typer(
     help="Get files from a bucket into a warehouse, exactly once.",
 )
 
+app.command()(system.up)
+app.command()(system.down)
 app.command()(objects.status)
 app.command()(objects.objects)
 app.command()(objects.why)

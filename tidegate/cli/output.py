@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
+    from rich.table import Table
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,18 +71,21 @@ def json_value(value: object) -> Any:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "") -> None:
     """A table, its cells literally; `empty` when there are no rows."""
+    listed = list(rows)
+    console().print(make_table(columns, listed) if listed or not empty else empty)
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table whose cells stand literally, whatever text they hold."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(Text(name), overflow="fold")
-    count = 0
     for row in rows:
         table.add_row(*(Text(cell(value), justify=_side(value)) for value in row))
-        count += 1
-    out = console()
-    out.print(table if count or not empty else empty)
+    return table
 
 
 def _side(value: object) -> Any:

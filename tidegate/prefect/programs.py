@@ -1,0 +1,172 @@
+"""What `tidegate up` runs: the Prefect server, sources and dispatcher, the worker, the deployments."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tidegate.errors import ServerUnavailableError
+from tidegate.operations.running import MARK_VARIABLE, log_dir
+from tidegate.prefect.api import POOL_TYPE, PrefectApi
+from tidegate.prefect.environment import prefect_environment, server_variables
+from tidegate.prefect.processes import Child, Program
+from tidegate.prefect.server import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidegate.prefect.processes import Step
+    from tidegate.settings import Settings
+
+SERVER, DISPATCHER, WORKER, DEPLOY = "server", "dispatcher", "worker", "deploy"
+
+#: The worker's name on the Prefect server.
+WORKER_NAME = "tidegate"
+#: Imported while the server still boots.
+_WORKER_IMPORTS = ("prefect.cli.worker", "prefect.cli._worker_utils", "prefect.workers.process")
+_DEPLOY_IMPORTS = ("prefect.cli.deploy._commands", "prefect.client.orchestration")
+_DEPLOY_TRIES = 3
+
+
+class Programs:
+    """The programs of one `tidegate up`; `port` is where the embedded server listens, if any."""
+
+    def __init__(self, settings: Settings, mark: str, port: int | None) -> None:
+        self._settings = settings
+        self._mark = mark
+        self._port = port
+        self.api_url = settings.prefect_api_url or f"http://{HOST}:{port}/api"
+        self._api = PrefectApi(self.api_url)
+        self._server: Child | None = None
+        self._pool = asyncio.Lock()
+        self.deploy_log = log_dir(settings) / f"{DEPLOY}.log"
+
+    async def close(self) -> None:
+        """Let go of the connection to the server."""
+        await self._api.close()
+
+    async def check_external(self, seconds: float) -> None:
+        """ServerUnavailableError when a server that is not ours does not answer within `seconds`."""
+        if self._port is None:
+            await self._api.wait_until_healthy(seconds)
+
+    def children(self, changed: Callable[[], None]) -> list[Child]:
+        """The processes to keep alive."""
+        children = [
+            Child(self._program(DISPATCHER, "tidegate.prefect.dispatcher"), changed),
+            Child(self._worker(), changed),
+        ]
+        if self._port is not None:
+            self._server = Child(self._prefect_server(self._port), changed)
+            children.insert(0, self._server)
+        return children
+
+    async def deploy(self) -> str:
+        """Register the deployments of prefect.yaml; what went wrong, or nothing."""
+        if not (self._settings.root / "prefect.yaml").is_file():
+            return ""
+        problem = ""
+        # The server's SQLite is busiest when it starts; the whole command may be repeated.
+        for _ in range(_DEPLOY_TRIES):
+            code = await self._deploy_once()
+            if code == 0:
+                return ""
+            problem = f"`prefect deploy --all` ended with exit code {code}."
+        return problem
+
+    # -- programs ------------------------------------------------------------------------------
+
+    def _prefect_server(self, port: int) -> Program:
+        return self._program(
+            SERVER,
+            *("prefect", "server", "start", "--host", HOST, "--port", str(port)),
+            variables=server_variables(self._settings, port),
+            ready=self._serves,
+        )
+
+    def _worker(self) -> Program:
+        prefect = self._settings.prefect
+        pool = prefect.work_pool
+        last_sign: list[str | None] = [None]
+
+        async def when() -> None:
+            await self._pool_is_there()
+            known = await self._api.worker(pool, WORKER_NAME)
+            last_sign[0] = known["last_heartbeat_time"] if known else None
+
+        async def ready() -> None:
+            await self._api.wait_for_worker(pool, WORKER_NAME, last_sign[0])
+
+        return self._program(
+            WORKER,
+            *("prefect", "worker", "start", "--pool", pool, "--type", POOL_TYPE, "--name", WORKER_NAME),
+            # Made by itself, the pool would lack this project's defaults.
+            *("--limit", str(prefect.worker_limit), "--no-create-pool-if-not-found"),
+            preload=_WORKER_IMPORTS,
+            when=when,
+            ready=ready,
+        )
+
+    def _program(
+        self,
+        name: str,
+        *words: str,
+        variables: dict[str, str] | None = None,
+        preload: tuple[str, ...] = (),
+        when: Step | None = None,
+        ready: Step | None = None,
+    ) -> Program:
+        settings = self._settings
+        launcher = (sys.executable, "-m", "tidegate.prefect.child", "--parent", str(os.getpid()))
+        gate = ("--gate", *(f"--preload={module}" for module in preload)) if preload else ()
+        environment = prefect_environment(settings, self.api_url) | (variables or {})
+        return Program(
+            name=name,
+            command=(*launcher, *gate, *words),
+            environment=environment | {MARK_VARIABLE: self._mark, "PYTHONUNBUFFERED": "1"},
+            directory=settings.root,
+            log=log_dir(settings) / f"{name}.log",
+            when=when,
+            ready=ready,
+            gated=bool(preload),
+        )
+
+    async def _deploy_once(self) -> int:
+        program = self._program(
+            *(DEPLOY, "prefect", "--no-prompt", "deploy", "--all"),
+            preload=_DEPLOY_IMPORTS,
+            when=self._pool_is_there,
+        )
+        child = Child(program, lambda: None)
+        try:
+            return await child.once()
+        finally:
+            await child.stop(1)
+
+    # -- the state of the server ---------------------------------------------------------------
+
+    async def _serves(self) -> None:
+        """Return when our server answers, and not a stranger on its port."""
+        await self._api.check_health()
+        pid = self._server.pid if self._server else None
+        if pid is not None and not _listens(pid, self._port):
+            msg = f"Another program answers on port {self._port}."
+            raise ServerUnavailableError(msg)
+
+    async def _pool_is_there(self) -> None:
+        if self._server is not None:
+            await self._server.works.wait()
+        async with self._pool:
+            await self._api.ensure_pool(self._settings)
+
+
+def _listens(pid: int, port: int | None) -> bool:
+    try:
+        open_ports = psutil.Process(pid).net_connections(kind="tcp")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in open_ports)
