@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from tidegate.errors import LedgerUnavailableError, LedgerVersionError, Settings
 from tidegate.events import ObjectUploaded, Via
 from tidegate.ledger import Ledger, Owner, Upload, open_ledger, queries
 from tidegate.ledger.tables import PROJECTIONS, metadata
-from tidegate.objects import ObjectVersion
+from tidegate.objects import ObjectVersion, is_newer
 from tidegate.settings import load_settings
 
 if TYPE_CHECKING:
@@ -145,6 +146,17 @@ def test_a_listing_without_version_ids_finds_what_an_event_recorded(ledger: Ledg
     ledger.record([s3("k", "A", 1, version="v1", sequencer="0A")])
     assert ledger.unknown([s3("k", "A", 1)]) == []
     assert len(ledger.unknown([s3("k", "B", 2)])) == 1
+
+
+def test_a_listed_object_is_newer_than_what_events_told_of_its_second(ledger: Ledger) -> None:
+    told = s3("k", "A", 1)
+    late = replace(told.notice.object, uploaded_at=START + timedelta(seconds=1.9), sequencer="00A1")
+    ledger.record([replace(told, notice=replace(told.notice, object=late))])
+    listed = s3("k", "B", 1)
+    ledger.record([replace(listed, notice=replace(listed.notice, via=Via.RECONCILE))])
+    old, new = (entry.object for entry in ledger.ask(queries.find))
+    assert (old.version, new.version) == ("A", "B")
+    assert is_newer(new, old)
 
 
 def test_concurrent_writers_lose_nothing_and_double_nothing(ledger: Ledger) -> None:

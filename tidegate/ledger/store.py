@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import create_engine, delete, event, func, insert, select, update
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from tidegate import clock
 from tidegate.errors import FatalError, LedgerUnavailableError, SettingsError
-from tidegate.events import Event, EventType, ObjectUploaded
+from tidegate.events import Event, EventType, ObjectUploaded, Via
 from tidegate.events.model import event_id, iso
 from tidegate.ledger import claims, queries
 from tidegate.ledger.log import append, chunks, log_after
@@ -90,7 +91,7 @@ class Ledger:
             new: dict[str, None] = {}
             log: list[Event] = []
             for upload in uploads:
-                fresh = versions.admit(upload.notice.object)
+                fresh = versions.admit(upload.notice)
                 if fresh is not None:
                     new[fresh.object_id] = None
                     log.extend(_upload_events(upload, fresh))
@@ -101,7 +102,7 @@ class Ledger:
         """Ids of the objects that `record` would append. Changes nothing."""
         with self.reading() as connection:
             versions = _Versions(connection, [upload.notice.object for upload in uploads])
-            admitted = (versions.admit(upload.notice.object) for upload in uploads)
+            admitted = (versions.admit(upload.notice) for upload in uploads)
             return [obj.object_id for obj in admitted if obj is not None]
 
     def reopen(
@@ -313,32 +314,37 @@ class _Versions:
     def _of(self, obj: ObjectVersion) -> list[tuple[ObjectVersion, str]]:
         return self._known.setdefault((obj.store, obj.bucket, obj.key), [])
 
-    def admit(self, obj: ObjectVersion) -> ObjectVersion | None:
+    def admit(self, notice: ObjectUploaded) -> ObjectVersion | None:
         """The object to record for this notice, or None when it tells nothing new.
 
         Without S3 versioning, content that comes back (A, B, A again) has the eTag of its first
         time as its version. It is a new object if something else was uploaded in between.
         """
+        obj = notice.object
         versions = self._of(obj)
         same = [known for known, _ in versions if _same_version(known, obj)]
         if same and not self._came_back(obj, same, versions):
             return None
         if same:
-            again = ObjectVersion(
-                store=obj.store,
-                bucket=obj.bucket,
-                key=obj.key,
-                version=f"{obj.version}@{iso(obj.uploaded_at)}",
-                size=obj.size,
-                uploaded_at=obj.uploaded_at,
-                sequencer=obj.sequencer,
-                etag=obj.etag,
-            )
+            again = replace(obj, version=f"{obj.version}@{iso(obj.uploaded_at)}")
             if any(known.version == again.version for known, _ in versions):
                 return None
             obj = again
+        if notice.via is Via.RECONCILE and obj.store == "s3":
+            obj = self._not_older(obj, versions)
         versions.append((obj, "pending"))
         return obj
+
+    def _not_older(self, obj: ObjectVersion, versions: list[tuple[ObjectVersion, str]]) -> ObjectVersion:
+        """A listed object is what its key holds now, so it is newer than all that are known.
+
+        S3 lists whole seconds and no sequencer, so that its time may look older than the time in
+        an event of the same second.
+        """
+        newest = max((known.uploaded_at for known, _ in versions), default=obj.uploaded_at)
+        if obj.uploaded_at > newest or not versions:
+            return obj
+        return replace(obj, uploaded_at=newest + timedelta(microseconds=1))
 
     def _came_back(
         self,
