@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tidegate import clock
 from tidegate.errors import ClaimLostError, ObjectsLeftError, StoreUnavailableError, WarehouseUnavailableError
 from tidegate.events import EventType, ObjectUploaded, Via
 from tidegate.ledger import Batch, queries
@@ -16,6 +18,7 @@ from tidegate.operations import backfill, ingest
 from tidegate.operations.project import Project, open_project
 from tidegate.operations.reconcile import reconcile
 from tidegate.operations.record import record_uploads
+from tidegate.operations.recover import clean_staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -362,6 +365,18 @@ def test_reconcile_finds_what_no_event_told_and_then_nothing(project: Project) -
     run(project, "orders")
     assert rows(project, "SELECT count(*) FROM orders") == [(2,)]
     assert state_counts(project) == {"loaded": 3, "unmatched": 1}
+
+
+def test_staged_files_of_runs_long_over_are_removed_and_those_at_work_are_kept(project: Project) -> None:
+    load_shops(project)
+    drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    ingest.validate_batch(project, ingest.claim(project, "orders", "at work"))
+    for name, age in (("long over", 100), ("over", 1), ("at work", 100)):
+        folder = project.staging(name).folder
+        folder.mkdir(parents=True, exist_ok=True)
+        then = clock.now().timestamp() - 3600 * age
+        os.utime(folder, (then, then))
+    assert clean_staging(project.ledger, project.settings) == ["long over"]
 
 
 def state_counts(project: Project) -> dict[str, int]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tidegate import clock
 from tidegate.ledger import queries
 from tidegate.operations.liveness import is_dead
 
@@ -24,6 +26,15 @@ class DeadRun:
     dataset: str
     reason: str
     released: int
+
+
+def clean_staging(ledger: Ledger, settings: Settings) -> list[str]:
+    """Remove the staged files of runs that are over since `ingest.keep_failed_hours`; which ones."""
+    from tidegate.stages.staging import remove_abandoned
+
+    at_work = {lease.flow_run_id for lease in ledger.ask(queries.open_leases)}
+    oldest = clock.now() - timedelta(hours=settings.ingest.keep_failed_hours)
+    return remove_abandoned(settings.staging_dir, keep=at_work, older_than=oldest.timestamp())
 
 
 def release_dead_claims(ledger: Ledger, settings: Settings) -> list[DeadRun]:

@@ -22,7 +22,7 @@ from prefect.states import Crashed
 from tidegate import clock
 from tidegate.errors import ServerUnavailableError
 from tidegate.ledger import Backlog, queries
-from tidegate.operations.recover import release_dead_claims
+from tidegate.operations.recover import clean_staging, release_dead_claims
 from tidegate.prefect.runs import run_name
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 DEPLOYMENT = "ingest/live"
 #: Seconds between two looks at a run that was created and has not claimed.
 _LOOK_SECONDS = 1.0
+#: Seconds between two looks for staged files that nobody needs any more.
+_CLEAN_SECONDS = 3600.0
 #: Longest pause before another run, when run after run ends without claiming anything.
 _MAX_PAUSE_SECONDS = 300.0
 
@@ -68,6 +70,7 @@ class Dispatcher:
     client: SyncPrefectClient
     _lanes: dict[str, _Lane] = field(default_factory=dict)
     _deployment_id: UUID | None = None
+    _clean_at: float = 0.0
 
     def step(self) -> None:
         """Take back dead claims and start the runs that are due.
@@ -75,11 +78,17 @@ class Dispatcher:
         Raises ServerUnavailableError when Prefect does not answer; everything is found again.
         """
         try:
+            self._clean()
             self._recover()
             for backlog in self.project.ledger.ask(queries.backlogs):
                 self._serve(backlog)
         except httpx.HTTPError as error:
             raise ServerUnavailableError(f"The Prefect server did not answer: {error!r}") from error
+
+    def _clean(self) -> None:
+        if time.monotonic() >= self._clean_at:
+            self._clean_at = time.monotonic() + _CLEAN_SECONDS
+            clean_staging(self.project.ledger, self.project.settings)
 
     def _recover(self) -> None:
         ledger, settings = self.project.ledger, self.project.settings
