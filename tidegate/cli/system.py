@@ -85,13 +85,15 @@ def down(output: OutputOption = Output.TABLE) -> None:
 
 
 def _stop(supervisor: psutil.Process) -> None:
+    """Ask the supervisor to stop and see it gone; end it when it does not listen."""
+    from tidegate.operations.running import wait_until_gone
+
     try:
         supervisor.terminate()
-        supervisor.wait(_DOWN_SECONDS)
-    except psutil.TimeoutExpired:
-        # Its processes get SIGTERM when it dies, and the sweep ends what is left.
-        supervisor.kill()
-        supervisor.wait(5)
+        if not wait_until_gone(supervisor, _DOWN_SECONDS):
+            # Its processes get SIGTERM when it dies, and the sweep ends what is left.
+            supervisor.kill()
+            wait_until_gone(supervisor, 5)
     except psutil.NoSuchProcess:
         return
 

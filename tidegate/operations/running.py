@@ -154,6 +154,17 @@ def find_process(pid: int, started: float) -> psutil.Process | None:
         return None
 
 
+def wait_until_gone(process: psutil.Process, seconds: float) -> bool:
+    """Whether the process ended within `seconds`. A zombie has ended, whoever has to collect it."""
+    started, deadline = process.create_time(), time.monotonic() + seconds
+    while find_process(process.pid, started):
+        if time.monotonic() > deadline:
+            return False
+        # It is not our child: nothing tells when it ends, on every system alike.
+        time.sleep(_LOOK_SECONDS / 4)
+    return True
+
+
 def project_mark(settings: Settings) -> str:
     """What the marks of all processes of this project begin with."""
     return str(uuid.uuid5(NAMESPACE, f"up\n{settings.state_dir.resolve()}"))

@@ -12,6 +12,7 @@ import psutil
 from tidegate.errors import ServerUnavailableError
 from tidegate.operations.running import MARK_VARIABLE, log_dir
 from tidegate.prefect.api import POOL_TYPE, PrefectApi
+from tidegate.prefect.deployments import FILE_NAME, Deployments
 from tidegate.prefect.environment import prefect_environment, server_variables
 from tidegate.prefect.processes import Child, Program
 from tidegate.prefect.server import HOST
@@ -43,6 +44,7 @@ class Programs:
         self._api = PrefectApi(self.api_url)
         self._server: Child | None = None
         self._pool = asyncio.Lock()
+        self._deployments = Deployments(settings)
         self.deploy_log = log_dir(settings) / f"{DEPLOY}.log"
 
     async def close(self) -> None:
@@ -65,18 +67,27 @@ class Programs:
             children.insert(0, self._server)
         return children
 
-    async def deploy(self) -> str:
-        """Register the deployments of prefect.yaml; what went wrong, or nothing."""
-        if not (self._settings.root / "prefect.yaml").is_file():
+    async def deploy(self, say: Callable[[str], None]) -> str:
+        """Register what prefect.yaml declares, when the server lacks it; what went wrong, or nothing."""
+        deployments = self._deployments
+        if not deployments.declared:
+            say(f"There is no {FILE_NAME} in {self._settings.root}: no flow is registered")
             return ""
-        problem = ""
+        fingerprint = deployments.fingerprint()
+        if not deployments.changed():
+            await self._pool_is_there()
+            if not deployments.missing(await self._api.deployments()):
+                say("deployments are registered already")
+                return ""
+        code = 1
         # The server's SQLite is busiest when it starts; the whole command may be repeated.
         for _ in range(_DEPLOY_TRIES):
             code = await self._deploy_once()
             if code == 0:
+                deployments.remember(fingerprint, await self._api.deployments())
+                say("deployments are registered")
                 return ""
-            problem = f"`prefect deploy --all` ended with exit code {code}."
-        return problem
+        return f"`prefect deploy --all` ended with exit code {code}."
 
     # -- programs ------------------------------------------------------------------------------
 
@@ -138,7 +149,7 @@ class Programs:
     async def _deploy_once(self) -> int:
         program = self._program(
             *(DEPLOY, "prefect", "--no-prompt", "deploy", "--all"),
-            preload=_DEPLOY_IMPORTS,
+            preload=(*_DEPLOY_IMPORTS, *self._deployments.modules()),
             when=self._pool_is_there,
         )
         child = Child(program, lambda: None)

@@ -78,7 +78,8 @@ class Supervisor:
         self._hurry = asyncio.Event()
         self._system: RunningSystem | None = None
         self._news = asyncio.Event()
-        self._restarts: dict[str, int] = {}
+        #: state and restarts of each child as last reported
+        self._told: dict[str, tuple[str, int]] = {}
 
     async def run(self) -> int:
         """Start, stay until told to stop, stop. The exit code: 1 when it could not be started."""
@@ -143,7 +144,7 @@ class Supervisor:
             await asyncio.gather(ready, stop, return_exceptions=True)
 
     async def _all_work(self, programs: Programs) -> None:
-        deployed = asyncio.create_task(programs.deploy())
+        deployed = asyncio.create_task(programs.deploy(self._say))
         try:
             while True:
                 for child in self._children:
@@ -171,11 +172,12 @@ class Supervisor:
     def _changed(self) -> None:
         self._news.set()
         for child in self._children:
-            if child.restarts > self._restarts.get(child.program.name, 0):
-                self._restarts[child.program.name] = child.restarts
-                self._say(
-                    f"{child.program.name} {child.detail}; it is started again. Log: {child.program.log}"
-                )
+            name, told = child.program.name, self._told.get(child.program.name)
+            if child.state in ("running", "failing") or child.restarts != (told or ("", 0))[1]:
+                now = (child.state, child.restarts)
+                if now != told:
+                    self._told[name] = now
+                    self._say(_told_of(child))
         if self._system is not None:
             self._tell(self._system.state)
 
@@ -234,6 +236,12 @@ class Supervisor:
         processes = tuple(child.snapshot() for child in self._children)
         self._system = replace(system, state=state, processes=processes)
         running.write(self._settings, self._system)
+
+
+def _told_of(child: Child) -> str:
+    if child.state == "running":
+        return f"{child.program.name} works"
+    return f"{child.program.name} {child.detail}; it is started again. Log: {child.program.log}"
 
 
 def _new_system(mark: str, api_url: str) -> RunningSystem:
