@@ -14,6 +14,7 @@ from tidegate.cli.output import (
     Output,
     OutputOption,
     ago,
+    cell,
     console,
     explained,
     json_value,
@@ -69,6 +70,19 @@ STATUS_COLUMNS = (
     *("dataset", "pending", "running", "failed", "loaded", "quarantined"),
     *("superseded", "duplicate", "unmatched", "rows", "rejected", "oldest waiting", "last load"),
 )
+#: Columns that are left out while they hold nothing but zeros.
+_RARE = ("failed", "superseded", "duplicate", "unmatched", "rejected", "oldest waiting")
+
+
+def status_table(datasets: list[DatasetStatus]) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows worth showing: a column of nothing but zeros says nothing."""
+    rows = status_rows(datasets)
+    shown = [
+        index
+        for index, name in enumerate(STATUS_COLUMNS)
+        if name not in _RARE or any(row[index] not in (0, "") for row in rows)
+    ]
+    return [STATUS_COLUMNS[index] for index in shown], [[row[index] for index in shown] for row in rows]
 
 
 def status_rows(datasets: list[DatasetStatus]) -> list[tuple[object, ...]]:
@@ -95,7 +109,8 @@ def status_rows(datasets: list[DatasetStatus]) -> list[tuple[object, ...]]:
 
 
 def _print_status(datasets: list[DatasetStatus]) -> None:
-    print_table(STATUS_COLUMNS, status_rows(datasets), "Nothing was uploaded yet.")
+    columns, rows = status_table(datasets)
+    print_table(columns, rows, "Nothing was uploaded yet.")
 
 
 @explained
@@ -180,40 +195,70 @@ def _story_document(story: Story) -> dict[str, Any]:
 
 def _print_story(story: Story) -> None:
     entry, out = story.entry, console()
-    out.print(entry.url)
-    facts: list[tuple[str, object]] = [
+    out.print(entry.url, soft_wrap=True)
+    facts = [
         ("state", entry.state),
         ("reason", entry.reason),
         ("dataset", entry.dataset),
         ("contract", entry.contract_version),
         ("version", entry.version),
-        ("size", entry.size),
-        ("rows read", entry.rows_read),
-        ("rows loaded", entry.rows_loaded),
-        ("rows rejected", entry.rows_rejected),
-        ("rows duplicate", entry.rows_duplicate),
+        ("bytes", cell(entry.size)),
+        ("rows", _rows(entry)),
         ("run", story.flow_run_url or entry.flow_run_id),
         ("object id", entry.object_id),
+        ("time", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in story.seconds.items())),
     ]
-    print_table(("", ""), [fact for fact in facts if fact[1] not in (None, "")])
-    if story.seconds:
-        spent = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in story.seconds.items())
-        out.print(f"Time: {spent}")
-    print_table(
-        ("time", "event", "what"),
-        [
-            (event.time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], event.type.verb, _told(event.data))
-            for event in story.events
-        ],
-    )
+    for name, value in facts:
+        if value:
+            out.print(f"  {name:<10} {value}", soft_wrap=True)
+    for event in story.events:
+        out.print(
+            f"  {event.time:%Y-%m-%d %H:%M:%S}.{event.time.microsecond // 1000:03} "
+            f"{event.type.verb:<12} {_told(event.data)}".rstrip(),
+            soft_wrap=True,
+        )
+    if entry.rows_rejected:
+        out.print("  Its rejected rows, with the reasons:", soft_wrap=True)
+        out.print(f'    tidegate query "{_REJECTED.format(entry.object_id)}"', soft_wrap=True)
     out.print()
 
 
-def _told(data: dict[str, Any]) -> str:
-    hidden = {"store", "bucket", "key", "etag", "sequencer", "at", "table"}
+_REJECTED = (
+    "SELECT record, line, rule, value, message FROM tidegate.rejected_rows "
+    "WHERE object_id = '{}' ORDER BY record"
+)
+#: Of an event's data, what stands above already or is of use to programs only.
+_NOT_TOLD = frozenset(
+    {
+        *("store", "bucket", "key", "etag", "sequencer", "at", "table", "version", "size", "others"),
+        *("staged", "flow_run_id", "contract_version", "content_sha256", "references"),
+    }
+)
+
+
+def _rows(entry: ObjectEntry) -> str:
+    if entry.rows_read is None:
+        return ""
     parts = [
-        f"{name}={value}"
-        for name, value in data.items()
-        if name not in hidden and value not in (None, "", [], {})
+        f"{count:,} {name}"
+        for name, count in (
+            ("loaded", entry.rows_loaded),
+            ("rejected", entry.rows_rejected),
+            ("duplicate", entry.rows_duplicate),
+        )
+        if count
     ]
-    return " ".join(parts)
+    return f"{entry.rows_read:,} read" + (f" = {' + '.join(parts)}" if parts else "")
+
+
+def _told(data: dict[str, Any]) -> str:
+    parts = []
+    for name, value in data.items():
+        if name in _NOT_TOLD or value in (None, "", [], {}, 0):
+            continue
+        if isinstance(value, dict):
+            told = " ".join(f"{key}={count}" for key, count in value.items() if count)
+            parts.append(f"{name}: {told}" if told else "")
+        else:
+            parts.append(f"{name}={value}")
+    return " ".join(part for part in parts if part)
