@@ -23,6 +23,8 @@ Step = Callable[[], Coroutine[Any, Any, None]]
 
 _LOOK_SECONDS = 0.1
 _TAIL_LINES = 20
+#: Begins the line in a log that tells of a start.
+_STARTED = "--- started "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +53,10 @@ class Program:
     log: Path
     #: returns when the program may start (again); RetryableError puts it off
     when: Step | None = None
-    #: returns when the program works; None: as soon as it is started
+    #: returns when the program works; None: when it has lived for `settle_seconds`
     ready: Step | None = None
+    #: doubles with each quick death: who died at once has to prove itself for longer
+    settle_seconds: float = 0.0
     #: start the process at once and hold it at its gate (`tidegate.prefect.child`) until `when`
     gated: bool = False
 
@@ -145,7 +149,7 @@ class Child:
         self._change("starting", self.detail)
         program.log.parent.mkdir(parents=True, exist_ok=True)
         with program.log.open("ab") as log:
-            log.write(f"--- {iso(clock.now())} {' '.join(program.command)}\n".encode())
+            log.write(f"\n{_STARTED}{iso(clock.now())} {' '.join(program.command)}\n".encode())
             log.flush()
             self._process = await asyncio.create_subprocess_exec(
                 *program.command,
@@ -191,6 +195,8 @@ class Child:
             process.stdin.close()
 
     async def _become_ready(self) -> None:
+        if self.program.ready is None:
+            await asyncio.sleep(self.program.settle_seconds * 2**self._deaths)
         while self.program.ready is not None:
             try:
                 await self.program.ready()
@@ -230,14 +236,15 @@ class Child:
 
 
 def tail(path: Path, lines: int = _TAIL_LINES) -> str:
-    """The last lines of a log; empty when there is none."""
+    """The last lines that the program's last life left in its log; empty when there is no log."""
     if not path.exists():
         return ""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 16_384))
         text = file.read().decode("utf-8", "replace")
-    return "\n".join(text.splitlines()[-lines:])
+    last_life = text.rpartition(f"\n{_STARTED}")[2]
+    return "\n".join(last_life.splitlines()[1:][-lines:])
 
 
 def rotate(path: Path, largest: int = 5_000_000) -> None:

@@ -31,6 +31,8 @@ WORKER_NAME = "tidegate"
 _WORKER_IMPORTS = ("prefect.cli.worker", "prefect.cli._worker_utils", "prefect.workers.process")
 _DEPLOY_IMPORTS = ("prefect.cli.deploy._commands", "prefect.client.orchestration")
 _DEPLOY_TRIES = 3
+#: Seconds in which a broken contract or setting shows; the server needs as long to start.
+_SETTLE = 3.0
 
 
 class Programs:
@@ -59,7 +61,7 @@ class Programs:
     def children(self, changed: Callable[[], None]) -> list[Child]:
         """The processes to keep alive."""
         children = [
-            Child(self._program(DISPATCHER, "tidegate.prefect.dispatcher"), changed),
+            Child(self._program(DISPATCHER, "tidegate.prefect.dispatcher", settle=_SETTLE), changed),
             Child(self._worker(), changed),
         ]
         if self._port is not None:
@@ -130,6 +132,7 @@ class Programs:
         preload: tuple[str, ...] = (),
         when: Step | None = None,
         ready: Step | None = None,
+        settle: float = 0.0,
     ) -> Program:
         settings = self._settings
         launcher = (sys.executable, "-m", "tidegate.prefect.child", "--parent", str(os.getpid()))
@@ -143,6 +146,7 @@ class Programs:
             log=log_dir(settings) / f"{name}.log",
             when=when,
             ready=ready,
+            settle_seconds=settle,
             gated=bool(preload),
         )
 
