@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tidegate.cli import contracts, ledger, objects, past, system, warehouse
+from tidegate.cli import contracts, drop, ledger, objects, past, system, warehouse
 
 app = typer.Typer(
     name="tidegate",
@@ -16,6 +16,8 @@ app = typer.Typer(
 
 app.command()(system.up)
 app.command()(system.down)
+app.command()(drop.drop)
+app.command()(drop.wait)
 app.command()(objects.status)
 app.command()(objects.objects)
 app.command()(objects.why)

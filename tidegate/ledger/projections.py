@@ -147,7 +147,12 @@ def _failed(connection: Connection, entries: Entries) -> None:
     _update(
         connection,
         [
-            {"object_id": row["object_id"], "state": "failed", "reason": data["reason"]}
+            {
+                "object_id": row["object_id"],
+                "state": "failed",
+                "reason": data["reason"],
+                "finished_at": row["time"],
+            }
             for row, data in entries
         ],
     )

@@ -175,6 +175,14 @@ def find(  # noqa: PLR0913 - every argument narrows, all by name
     return _entries(connection, query)
 
 
+def finished_since(connection: Connection, moment: datetime) -> list[ObjectEntry]:
+    """Objects that became final or failed at or after `moment`."""
+    query = select(objects).where(
+        objects.c.finished_at >= moment, objects.c.state.not_in(("pending", "running"))
+    )
+    return _entries(connection, query.order_by(objects.c.finished_at, objects.c.key))
+
+
 def by_id(connection: Connection, object_ids: Sequence[str]) -> dict[str, ObjectEntry]:
     """These objects, those that are known."""
     found: dict[str, ObjectEntry] = {}
