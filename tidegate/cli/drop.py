@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import time
+from contextlib import contextmanager
+from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,133 +23,170 @@ from tidegate.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from tidegate.objects import ObjectVersion
-    from tidegate.operations.drop import ToDrop
+    from collections.abc import Callable, Iterator
+
+    from tidegate.objects.model import ObjectVersion
+    from tidegate.operations.drop import DropPlan
     from tidegate.operations.wait import Waited
+
+#: Objects that `wait` tells of one by one.
+_SHOWN = 20
+_KILO = 1_000
 
 
 @explained
 def drop(
-    files: Annotated[list[Path], typer.Argument(help="Files, or folders with all files in them.")],
-    to: Annotated[str, typer.Option("--to", help="Folder below the landing, such as flights.")] = "",
+    files: Annotated[list[Path], typer.Argument(help="Files, or folders with all that lies in them.")],
+    to: Annotated[str, typer.Option(help="Folder below the landing to put them in.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be uploaded.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Upload files to the landing. A watcher sees each only when it is whole.
+    """Upload files to the landing, each whole or not at all.
 
-    [dim]Example:[/dim]  tidegate drop january.csv february.csv --to flights
-    [dim]Example:[/dim]  tidegate drop examples/nycflights   (keys keep the folder's layout)
+    [dim]Example:[/dim]  tidegate drop 2013-01-*.csv --to flights && tidegate wait
+
+    A file keeps its name, so the first one above becomes flights/2013-01-01.csv. A folder's files
+    keep their paths below it. Nothing is uploaded when any file is missing or can't be read.
     """
+    from tidegate.objects import open_store
+    from tidegate.operations.drop import drop as operation
     from tidegate.operations.drop import plan_drop
     from tidegate.settings import load_settings
 
     settings = load_settings()
-    planned = plan_drop(files, to)
-    if dry_run:
-        documents = [{"file": str(one.source), "key": one.key, "size": one.size} for one in planned]
-        if output is Output.JSON:
-            print_json(documents)
-        else:
-            print_table(("file", "key", "bytes"), [tuple(one.values()) for one in documents])
-        return
-    objects = _upload(settings, planned)
-    if output is Output.JSON:
-        print_json(
-            [
-                {"url": obj.url, "key": obj.key, "version": obj.version, "size": obj.size}
-                | {"object_id": obj.object_id}
-                for obj in objects
-            ]
-        )
-    else:
-        total = sum(one.size for one in planned)
-        noun = "file" if len(objects) == 1 else "files"
-        console().print(f"Dropped {len(objects):,} {noun}, {total:,} bytes.")
-
-
-def _upload(settings: Any, planned: list[ToDrop]) -> list[ObjectVersion]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from tidegate.objects import open_store
-    from tidegate.operations.drop import drop as operation
-
     store = open_store(settings)
-    objects = []
-    with Progress(
-        *(
-            TextColumn("{task.fields[key]}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-        ),
-        console=console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as progress:
-        task = progress.add_task("", total=sum(one.size for one in planned), key="")
-        for one in planned:
-            progress.update(task, key=one.key[-60:])
-            objects += operation(settings, store, [one])
-            progress.advance(task, one.size)
-    return objects
+    plan = plan_drop(files, to, store)
+    created: list[ObjectVersion] = []
+    began = time.monotonic()
+    if not dry_run:
+        with _progress(plan) as advance:
+            for obj in operation(settings, store, plan.uploads):
+                created.append(obj)
+                advance(obj.size or 0)
+    if output is Output.JSON:
+        print_json(_planned(plan) if dry_run else _created(plan, created))
+        return
+    out = console()
+    if dry_run:
+        print_table(("file", "key", "bytes"), [tuple(one.values()) for one in _planned(plan)])
+        out.print(f"{_count(len(plan.uploads))} would be uploaded to {store.url}")
+    else:
+        size = _size(sum(one.size for one in plan.uploads))
+        seconds = time.monotonic() - began
+        out.print(f"Uploaded {_count(len(created))} ({size}) to {store.url} in {seconds:.1f} s.")
+    if plan.passed_over:
+        out.print(f"{_count(len(plan.passed_over))} passed over: hidden, or named like an unfinished upload.")
+
+
+def _planned(plan: DropPlan) -> list[dict[str, Any]]:
+    return [{"file": str(one.source), "key": one.key, "size": one.size} for one in plan.uploads]
+
+
+def _created(plan: DropPlan, created: list[ObjectVersion]) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": str(one.source),
+            "url": obj.url,
+            "key": obj.key,
+            "version": obj.version,
+            "size": obj.size,
+            "object_id": obj.object_id,
+            "uploaded_at": obj.uploaded_at,
+        }
+        for one, obj in zip(plan.uploads, created, strict=True)
+    ]
+
+
+@contextmanager
+def _progress(plan: DropPlan) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere; to be called with the bytes of each file that is up."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    out = console(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task("", total=sum(one.size for one in plan.uploads))
+        yield lambda size: bar.advance(task, size)
 
 
 @explained
 def wait(
-    timeout: Annotated[float | None, typer.Option(min=0, help="Give up after this many seconds.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to wait at most; without it, as long as it takes.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Return when nothing is pending or running, and all that was dropped is done.
+    """Wait until nothing is pending or running and all that was dropped is recorded.
 
     [dim]Example:[/dim]  tidegate drop orders.csv --to orders && tidegate wait --timeout 60
 
-    Exit code 3 when something of it is quarantined; 1 when something failed or time ran out.
+    Exit code 0: all that came since the last wait is loaded. 3: some of it is quarantined.
+    1: something failed, the time was over, or the system does not run.
     """
     from tidegate.ledger import open_ledger
-    from tidegate.objects import open_store
-    from tidegate.operations.wait import Waiter
+    from tidegate.operations.wait import wait as operation
     from tidegate.settings import load_settings
 
     settings = load_settings()
-    waiter = Waiter(settings, open_ledger(settings), open_store(settings))
-    with console(stderr=True).status("Waiting") as status:
-        waited = waiter.wait(timeout, lambda progress: status.update(f"Waiting: {progress.sentence()}"))
+    ledger = open_ledger(settings)
+    try:
+        with console(stderr=True).status("Waiting") as status:
+
+            def progress(work: dict[str, int], unrecorded: int) -> None:
+                parts = [f"{count:,} {state}" for state, count in sorted(work.items())]
+                parts += [f"{unrecorded:,} not yet recorded"] if unrecorded else []
+                status.update(f"Waiting: {', '.join(parts) or 'looking'}")
+
+            waited = operation(settings, ledger, timeout=timeout, progress=progress)
+    finally:
+        ledger.close()
     if output is Output.JSON:
-        print_json(_waited_document(waited))
+        print_json(_wait_document(waited))
     else:
         _print_waited(waited)
-    raise typer.Exit(_code(waited))
+    raise typer.Exit(_wait_code(waited))
 
 
-def _code(waited: Waited) -> int:
-    if not waited.progress.done or waited.count("failed"):
+def _wait_code(waited: Waited) -> int:
+    if not waited.done or waited.failed:
         return FAILED
-    return QUARANTINED if waited.count("quarantined") else DONE
+    return QUARANTINED if waited.quarantined else DONE
 
 
-def _waited_document(waited: Waited) -> dict[str, Any]:
-    states = sorted({entry.state for entry in waited.objects})
+def _wait_document(waited: Waited) -> dict[str, Any]:
     return {
-        "done": waited.progress.done,
+        "done": waited.done,
+        "problem": waited.problem or None,
         "seconds": round(waited.seconds, 3),
-        "states": {state: waited.count(state) for state in states},
+        "states": waited.states,
         "left": {
-            "unrecorded": waited.progress.unrecorded,
-            "pending": waited.progress.pending,
-            "running": waited.progress.running,
+            "unrecorded": waited.unrecorded,
+            "pending": waited.states.get("pending", 0),
+            "running": waited.states.get("running", 0),
         },
         "objects": [entry_document(entry) for entry in waited.objects],
     }
 
 
 def _print_waited(waited: Waited) -> None:
+    told = ", ".join(f"{count:,} {state}" for state, count in waited.states.items())
+    head = "Done" if waited.done else waited.problem.removesuffix(".")
+    nothing = "nothing came since the last wait"
+    console(stderr=not waited.done).print(f"{head}: {told or nothing} ({waited.seconds:.1f} s).")
     out = console()
-    if not waited.progress.done:
-        out.print(f"Time ran out after {waited.seconds:.0f} s: {waited.progress.sentence()}.")
-    states = sorted({entry.state for entry in waited.objects})
-    told = ", ".join(f"{waited.count(state):,} {state}" for state in states)
-    if waited.progress.done:
-        out.print(f"Done in {waited.seconds:.1f} s: {told or 'nothing to do'}.")
-    for entry in waited.objects:
-        if entry.state in ("failed", "quarantined", "unmatched"):
-            out.print(f"{entry.state}: {entry.key}: {entry.reason}", soft_wrap=True)
+    for entry in waited.objects[:_SHOWN]:
+        out.print(f"{entry.state}: {entry.key}: {entry.reason}", soft_wrap=True)
+    if len(waited.objects) > _SHOWN:
+        out.print(f"… and {len(waited.objects) - _SHOWN:,} more; `tidegate objects` lists them.")
+
+
+def _count(files: int) -> str:
+    return f"{files:,} file" + ("" if files == 1 else "s")
+
+
+def _size(size: float) -> str:
+    unit = "B"
+    for larger in ("kB", "MB", "GB"):
+        if size >= _KILO:
+            size, unit = size / _KILO, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"

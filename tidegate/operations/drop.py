@@ -1,108 +1,162 @@
-"""Drop files into the landing, and remember which, so that `wait` knows what to wait for."""
+"""Upload files to the landing, and remember what was uploaded until the ledger knows it."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
+import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tidegate.errors import UsageError
+from tidegate.errors import ObjectRejectedError, UsageError
 from tidegate.events.model import iso
-from tidegate.objects import ObjectStore, ObjectVersion
+from tidegate.objects.filenames import is_in_progress, key_of
+from tidegate.objects.model import ObjectVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from tidegate.objects import ObjectStore
     from tidegate.settings import Settings
+
+#: Seconds after which nobody waits any more for what was dropped.
+_FORGET_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class ToDrop:
-    """One file and the key it will have below the landing."""
+class Upload:
+    """One file, and the full key it gets."""
 
     source: Path
     key: str
     size: int
 
 
-def plan_drop(paths: Sequence[Path], to: str = "") -> list[ToDrop]:
-    """What would be uploaded: files by name, folders with everything in them by relative path.
+@dataclass(slots=True)
+class DropPlan:
+    """What a drop would upload, and the files it passes over: hidden, or not finished."""
 
-    Hidden files in folders are left out. UsageError names each path that is no readable file, and
-    each key that two files would have; then nothing is to be uploaded.
+    uploads: list[Upload]
+    passed_over: list[Path]
+
+
+def plan_drop(paths: Sequence[Path], to: str, store: ObjectStore) -> DropPlan:
+    """The uploads for these files and folders, in order; nothing is uploaded yet.
+
+    A file keeps its name, a folder's files keep their paths below it, all under `to` below the
+    landing. UsageError names everything that is missing, can't be read or would get one key twice.
     """
-    prefix = to.strip("/") + "/" if to.strip("/") else ""
-    found: list[ToDrop] = []
-    problems: list[str] = []
+    plan, problems = DropPlan([], []), list[str]()
+    prefix = store.prefix + _folder(to)
     for path in paths:
         if path.is_dir():
-            inside = sorted(_files_in(path))
-            found += [_to_drop(file, prefix + file.relative_to(path).as_posix()) for file in inside]
-            problems += [] if inside else [f"{path} is a folder without files."]
-        elif not path.exists():
-            problems.append(f"{path} does not exist.")
-        elif not path.is_file():
-            problems.append(f"{path} is not a file.")
+            _plan_folder(path, prefix, plan, problems)
         else:
-            found.append(_to_drop(path, prefix + path.name))
-    problems += [f"{one.source} can't be read." for one in found if not os.access(one.source, os.R_OK)]
-    keys = [one.key for one in found]
-    problems += [
-        f"Two files would have the key {key}." for key in sorted({k for k in keys if keys.count(k) > 1})
-    ]
+            _plan_file(path, prefix + key_of(path.name), plan, problems)
+    problems.extend(_clashes(plan.uploads))
+    for upload in plan.uploads:
+        try:
+            store.relative_key(upload.key)
+        except ObjectRejectedError as error:
+            problems.append(str(error))
     if problems:
-        raise UsageError(" ".join([*problems, "Nothing was uploaded."]))
-    return found
+        msg = "Nothing was uploaded:\n" + "\n".join(f"  {problem}" for problem in problems)
+        raise UsageError(msg)
+    if not plan.uploads:
+        msg = "There is no file to upload in what was named; hidden files are passed over."
+        raise UsageError(msg)
+    return plan
 
 
-def _files_in(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden:
-            yield path
+def drop(settings: Settings, store: ObjectStore, uploads: Iterable[Upload]) -> Iterator[ObjectVersion]:
+    """Upload one after the other, each whole or not at all; what was created.
 
-
-def _to_drop(source: Path, key: str) -> ToDrop:
-    return ToDrop(source, key, source.stat().st_size)
-
-
-def drop(settings: Settings, store: ObjectStore, files: Iterable[ToDrop]) -> Iterator[ObjectVersion]:
-    """Upload each file, whole or not at all, and give the object it became."""
-    for file in files:
-        obj = store.put(file.source, store.prefix + file.key)
-        _remember(settings, obj)
+    Each is remembered for `tidegate wait` before the next one begins.
+    """
+    memory = _Memory(settings)
+    memory.forget_old()
+    for upload in uploads:
+        obj = store.put(upload.source, upload.key)
+        memory.add(obj)
         yield obj
 
 
-def _file(settings: Settings) -> Path:
-    return settings.state_dir / "run" / "dropped.jsonl"
+def dropped(settings: Settings) -> dict[Path, list[ObjectVersion]]:
+    """What was dropped, by the file that remembers it. The caller deletes a file when all is known."""
+    return _Memory(settings).read()
 
 
-def _remember(settings: Settings, obj: ObjectVersion) -> None:
-    path = _file(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({**asdict(obj), "uploaded_at": iso(obj.uploaded_at)}) + "\n"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line)
+def _folder(to: str) -> str:
+    inside = to.strip("/")
+    return f"{inside}/" if inside else ""
 
 
-def dropped(settings: Settings) -> list[ObjectVersion]:
-    """What was dropped since `forget_dropped` was called last."""
-    try:
-        lines = _file(settings).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    objects = []
-    for line in lines:
-        values = json.loads(line)
-        values["uploaded_at"] = datetime.fromisoformat(values["uploaded_at"])
-        objects.append(ObjectVersion(**values))
-    return objects
+def _plan_file(path: Path, key: str, plan: DropPlan, problems: list[str]) -> None:
+    if not path.exists():
+        problems.append(f"{path} does not exist.")
+    elif not path.is_file():
+        problems.append(f"{path} is not a file.")
+    elif not os.access(path, os.R_OK):
+        problems.append(f"{path} can't be read; you lack the right to.")
+    elif is_in_progress(path.name):
+        problems.append(f"{path} has the name of an upload in progress, which nobody takes up; rename it.")
+    else:
+        plan.uploads.append(Upload(path, key, path.stat().st_size))
 
 
-def forget_dropped(settings: Settings) -> None:
-    """What was dropped has been waited for."""
-    _file(settings).unlink(missing_ok=True)
+def _plan_folder(folder: Path, prefix: str, plan: DropPlan, problems: list[str]) -> None:
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.is_dir():
+            continue
+        if any(is_in_progress(part) for part in relative.parts):
+            plan.passed_over.append(path)
+        else:
+            _plan_file(path, prefix + key_of(relative.as_posix()), plan, problems)
+
+
+def _clashes(uploads: Sequence[Upload]) -> Iterator[str]:
+    taken: dict[str, Path] = {}
+    for upload in uploads:
+        other = taken.setdefault(upload.key, upload.source)
+        if other is not upload.source:
+            yield f"{upload.source} and {other} would both become {upload.key}; drop them one by one."
+
+
+class _Memory:
+    """One file a drop, one line an object."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.state_dir / "run" / "dropped"
+        self._file = self._folder / f"{uuid.uuid4()}.jsonl"
+
+    def add(self, obj: ObjectVersion) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        document = asdict(obj) | {"uploaded_at": iso(obj.uploaded_at)}
+        with self._file.open("a") as file:
+            file.write(json.dumps(document) + "\n")
+
+    def read(self) -> dict[Path, list[ObjectVersion]]:
+        found: dict[Path, list[ObjectVersion]] = {}
+        for path in sorted(self._folder.glob("*.jsonl")):
+            try:
+                # The last line may be half written by a drop at work; it is there the next time.
+                lines = path.read_text().splitlines(keepends=True)
+            except FileNotFoundError:
+                continue
+            found[path] = [_object(line) for line in lines if line.endswith("\n")]
+        return found
+
+    def forget_old(self) -> None:
+        for path in self._folder.glob("*.jsonl"):
+            if path.stat().st_mtime < time.time() - _FORGET_SECONDS:
+                path.unlink(missing_ok=True)
+
+
+def _object(line: str) -> ObjectVersion:
+    document = json.loads(line)
+    document["uploaded_at"] = datetime.fromisoformat(document["uploaded_at"])
+    return ObjectVersion(**document)

@@ -1,136 +1,228 @@
-"""Wait until nothing is pending or running, and everything that was dropped has got so far."""
+"""Wait until nothing is pending or running, and everything that was dropped is in the ledger.
+
+What it waited for is everything that happened since the last wait ended well: an object that was
+loaded or held before this one began counts too, however fast the pipeline was.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from tidegate import clock
-from tidegate.contracts.registry import Registry
-from tidegate.errors import ServerUnavailableError
+from sqlalchemy import func, or_, select
+
+from tidegate.errors import RejectedError
 from tidegate.events import ObjectUploaded, Via
 from tidegate.ledger import Ledger, ObjectEntry, Upload, queries
-from tidegate.operations.drop import dropped, forget_dropped
-from tidegate.operations.reconcile import reconcile
+from tidegate.ledger.tables import events, objects
+from tidegate.objects import open_store
+from tidegate.operations.drop import dropped
 from tidegate.operations.running import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from tidegate.objects import ObjectStore
+    from tidegate.objects import ObjectStore, ObjectVersion
     from tidegate.settings import Settings
 
-#: Seconds between two looks at the ledger, which tells nobody when another process writes.
+#: Seconds between two looks at whether another process wrote to the ledger: only asking tells.
 _LOOK_SECONDS = 0.1
+#: Seconds between two looks at whether the system runs and the landing still holds what it held.
+_CHECK_SECONDS = 1.0
+_CHUNK = 500
+#: What is not over, in the ledger's words.
+_AT_WORK = ("pending", "running")
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What is not done yet."""
+@dataclass(slots=True)
+class Waited:
+    """How a wait ended."""
 
+    #: nothing is pending or running, and nothing dropped is unknown
+    done: bool = False
+    #: why it ended when it is not done; one sentence
+    problem: str = ""
+    #: state -> number of objects among what it waited for
+    states: dict[str, int] = field(default_factory=dict)
     #: uploads that the ledger does not know yet
-    unrecorded: int
-    pending: int
-    running: int
+    unrecorded: int = 0
+    seconds: float = 0.0
+    #: those that failed or are quarantined
+    objects: list[ObjectEntry] = field(default_factory=list)
 
     @property
-    def done(self) -> bool:
-        return not (self.unrecorded or self.pending or self.running)
+    def failed(self) -> int:
+        return self.states.get("failed", 0)
 
-    def sentence(self) -> str:
-        """``2 not yet noticed, 3 pending, 1 running``"""
-        parts = (
-            (self.unrecorded, "not yet noticed"),
-            (self.pending, "pending"),
-            (self.running, "running"),
-        )
-        return ", ".join(f"{count} {name}" for count, name in parts if count) or "nothing left"
+    @property
+    def quarantined(self) -> int:
+        return self.states.get("quarantined", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Waited:
-    """How waiting ended."""
+def wait(
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    timeout: float | None,
+    progress: Callable[[dict[str, int], int], None],
+) -> Waited:
+    """Wait; at most `timeout` seconds, and not for a system that does not run.
 
-    progress: Progress
-    #: objects that became final, failed or quarantined while it waited, or were dropped before
-    objects: list[ObjectEntry]
-    seconds: float
-
-    def count(self, state: str) -> int:
-        return sum(entry.state == state for entry in self.objects)
-
-
-class Waiter:
-    """Looks at ledger and landing until all is done."""
-
-    def __init__(self, settings: Settings, ledger: Ledger, store: ObjectStore) -> None:
-        self._settings = settings
-        self._ledger = ledger
-        self._store = store
-        self._begun = clock.now()
-
-    def wait(self, timeout: float | None, tell: Callable[[Progress], None]) -> Waited:
-        """Return when all is done, or after `timeout` seconds with what is left.
-
-        Raises ServerUnavailableError when there is something to wait for and nothing runs that
-        would do it.
-        """
-        start = time.monotonic()
-        seen = -1
-        progress = self._progress()
-        while not progress.done:
-            tell(progress)
-            self._check_running(first=seen < 0)
-            if timeout is not None and time.monotonic() - start >= timeout:
+    `progress` gets the unfinished objects by state and the number of unrecorded uploads.
+    """
+    began = time.monotonic()
+    last = _Last(settings, ledger)
+    unrecorded = _Unrecorded(settings, ledger)
+    waited, seen, checked = Waited(), -1, 0.0
+    while True:
+        now = time.monotonic()
+        due = now - checked >= _CHECK_SECONDS
+        newest = ledger.last_seq()
+        if newest != seen or due:
+            # The order matters: an upload that is recorded is pending before it is no longer unknown.
+            left = unrecorded.count(look_again=due)
+            work = ledger.ask(queries.unfinished)
+            progress(work, left)
+            waited.unrecorded = left
+            if not left and not any(work.get(state) for state in _AT_WORK):
+                waited.done = True
                 break
-            seen = self._ledger.last_seq()
-            self._until_written(seen, timeout, start)
-            progress = self._progress()
-        waited = Waited(progress, self._objects(), time.monotonic() - start)
-        if progress.done:
-            forget_dropped(self._settings)
-        return waited
+            if due and (problem := _hopeless(settings, work, left)):
+                waited.problem = problem
+                break
+            seen, checked = newest, now if due else checked
+        if timeout is not None and now - began >= timeout:
+            waited.problem = f"Not done after {timeout:g} s."
+            break
+        time.sleep(_LOOK_SECONDS)
+    waited.seconds = time.monotonic() - began
+    _sum_up(ledger, last.seq, waited)
+    if waited.done:
+        last.remember(newest)
+        unrecorded.forget()
+    return waited
 
-    def _until_written(self, seen: int, timeout: float | None, start: float) -> None:
-        """Until the ledger has grown; a second at most, for the landing tells nobody either."""
-        for _ in range(10):
-            time.sleep(_LOOK_SECONDS)
-            if self._ledger.last_seq() != seen:
-                return
-            if timeout is not None and time.monotonic() - start >= timeout:
-                return
 
-    def _progress(self) -> Progress:
-        left = self._ledger.ask(queries.unfinished)
-        pending, at_work = left.get("pending", 0), left.get("running", 0)
-        # Looking at the landing costs more, and matters only when all else is done.
-        unrecorded = 0 if pending or at_work else self._unrecorded()
-        return Progress(unrecorded, pending, at_work)
+def _sum_up(ledger: Ledger, since: int, waited: Waited) -> None:
+    """What became of everything that the log tells of since then, and of what is not over."""
+    touched = select(events.c.object_id).where(events.c.seq > since, events.c.object_id.is_not(None))
+    open_ones = objects.c.state.in_((*_AT_WORK, "failed"))
+    chosen = or_(objects.c.object_id.in_(touched), open_ones)
+    bad = objects.c.state.in_(("failed", "quarantined"))
+    with ledger.reading() as connection:
+        counted = select(objects.c.state, func.count()).where(chosen).group_by(objects.c.state)
+        waited.states = dict(connection.execute(counted.order_by(objects.c.state)).tuples().all())
+        ids = connection.execute(select(objects.c.object_id).where(chosen, bad)).scalars().all()
+        found = queries.by_id(connection, ids).values()
+    waited.objects = sorted(found, key=lambda entry: (entry.uploaded_at, entry.key))
 
-    def _unrecorded(self) -> int:
-        mine = [
-            Upload(notice=ObjectUploaded(object=obj, via=Via.WATCH), dataset=None)
-            for obj in dropped(self._settings)
-        ]
-        missing = len(self._ledger.unknown(mine))
-        if missing or self._settings.landing_dir is None:
-            return missing
-        found = reconcile(self._settings, self._ledger, Registry({}), dry_run=True, store=self._store)
-        return found.recorded
 
-    def _check_running(self, *, first: bool) -> None:
-        if running(self._settings) is not None:
-            return
-        if first:
-            msg = "There is work to do, and Tidegate does not run here. Start it with `tidegate up`."
-            raise ServerUnavailableError(msg)
-        msg = "Tidegate was stopped before everything was done. Start it with `tidegate up`."
-        raise ServerUnavailableError(msg)
+def _hopeless(settings: Settings, work: dict[str, int], unrecorded: int) -> str:
+    """Why waiting on would be in vain; empty when it would not."""
+    busy = sum(work.get(state, 0) for state in _AT_WORK)
+    left = " and ".join(
+        text
+        for count, text in ((busy, f"{busy} unfinished objects"), (unrecorded, f"{unrecorded} new uploads"))
+        if count
+    )
+    if running(settings) is None:
+        return f"Tidegate does not run, and there are {left}. Start it with `tidegate up --detach`."
+    if unrecorded and not busy and not _is_told(settings):
+        return (
+            f"There are {left}, and nothing tells of uploads to {settings.landing}. "
+            "Run `tidegate reconcile`, then wait again."
+        )
+    return ""
 
-    def _objects(self) -> list[ObjectEntry]:
-        mine = {obj.object_id for obj in dropped(self._settings)}
-        entries = self._ledger.ask(queries.finished_since, self._begun)
-        known = {entry.object_id for entry in entries}
-        more = self._ledger.ask(queries.by_id, sorted(mine - known))
-        return [*entries, *more.values()]
+
+def _is_told(settings: Settings) -> bool:
+    """Whether a source watches the landing."""
+    if settings.landing_dir is not None:
+        return True
+    return settings.landing.startswith("s3://") and settings.sqs.queue_url is not None
+
+
+class _Unrecorded:
+    """Uploads that the ledger does not know yet: what was dropped, and what lies in a folder."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._store: ObjectStore | None = None
+        self._remembered = {
+            path: [obj for obj in found if _lies_in(settings, obj)]
+            for path, found in dropped(settings).items()
+        }
+        self._left = [obj for found in self._remembered.values() for obj in found]
+        if settings.landing_dir is not None and settings.landing_dir.is_dir():
+            # A folder is cheap to list and tells the truth; buckets are neither listed nor asked.
+            self._store = open_store(settings)
+            self._left = []
+            listing = self._store.list()
+            while chunk := list(islice(listing, _CHUNK)):
+                self._left.extend(self._unknown(chunk))
+
+    def count(self, *, look_again: bool) -> int:
+        """How many are left; with `look_again` those that are gone or changed are given up."""
+        self._left = self._unknown(self._left)
+        if look_again and self._store is not None:
+            store = self._store
+            self._left = [now for obj in self._left if (now := _current(store, obj)) is not None]
+        return len(self._left)
+
+    def forget(self) -> None:
+        """Everything is known: what drops wrote down is needed no longer."""
+        for path, found in self._remembered.items():
+            if not self._unknown(found):
+                path.unlink(missing_ok=True)
+
+    def _unknown(self, listed: list[ObjectVersion]) -> list[ObjectVersion]:
+        left: list[ObjectVersion] = []
+        for start in range(0, len(listed), _CHUNK):
+            chunk = listed[start : start + _CHUNK]
+            new = self._ledger.unknown([_told(obj) for obj in chunk])
+            if new:
+                left.extend(obj for obj in chunk if obj.object_id in new or self._came_back(obj))
+        return left
+
+    def _came_back(self, obj: ObjectVersion) -> bool:
+        """Content that a key had before is a new object in S3, under another id."""
+        return obj.store == "s3" and bool(self._ledger.unknown([_told(obj)]))
+
+
+def _lies_in(settings: Settings, obj: ObjectVersion) -> bool:
+    """False for what was dropped into another landing, before the settings were changed."""
+    if settings.landing_dir is not None:
+        return obj.store == "folder" and obj.bucket == str(settings.landing_dir)
+    return obj.url.startswith(settings.landing.rstrip("/") + "/")
+
+
+def _told(obj: ObjectVersion) -> Upload:
+    return Upload(notice=ObjectUploaded(object=obj, via=Via.SCAN), dataset=None)
+
+
+def _current(store: ObjectStore, obj: ObjectVersion) -> ObjectVersion | None:
+    """What the key holds now; None when it is gone or is no object."""
+    try:
+        return store.stat(obj.key)
+    except RejectedError:
+        return None
+
+
+class _Last:
+    """Up to where in the log the last wait that ended well had seen everything end."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self._file: Path = settings.state_dir / "run" / "waited.json"
+        found: int = json.loads(self._file.read_text())["seq"] if self._file.is_file() else 0
+        #: 0 for a ledger that is younger than the last wait
+        self.seq = found if found <= ledger.last_seq() else 0
+
+    def remember(self, seq: int) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps({"seq": seq}))
+        part.replace(self._file)
