@@ -160,6 +160,19 @@ def test_while_a_batch_runs_the_next_one_gathers(project: Project) -> None:
     assert [run.name for run in server.made] == ["shops · 1 object", "shops · 2 objects"]
 
 
+def test_what_a_run_left_over_goes_to_another_run(project: Project) -> None:
+    server = Prefect()
+    dispatcher = Dispatcher(project, server)  # type: ignore[arg-type]
+    upload(project, "shops", "a", "b", "c")
+    for left in (2, 1, 0):
+        dispatcher.step()
+        run = server.made[-1]
+        project.ledger.claim("shops", str(run.id), this_process(), max_objects=1, max_bytes=100)
+        project.ledger.end_claim(str(run.id), "trouble")
+        assert [one.pending for one in project.ledger.ask(queries.backlogs)] == ([left] if left else [])
+    assert len(server.made) == 3
+
+
 def test_a_dead_runs_objects_go_to_a_new_run_and_it_is_marked_crashed(project: Project) -> None:
     server = Prefect()
     dispatcher = Dispatcher(project, server)  # type: ignore[arg-type]

@@ -122,7 +122,9 @@ class Dispatcher:
             deployment_id,
             parameters={"dataset": backlog.dataset},
             name=run_name(backlog.dataset, backlog.pending),
-            idempotency_key=f"{backlog.dataset}:{event}:{lane.fruitless}",
+            # Newest and number together name the queue: whoever takes from it changes the number,
+            # and whatever is added, or given back, is the newest.
+            idempotency_key=f"{backlog.dataset}:{event}:{backlog.pending}:{lane.fruitless}",
             tags=[backlog.dataset],
         )
         lane.awaited = _Awaited(str(run.id), time.monotonic())
