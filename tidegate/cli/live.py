@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tidegate.cli.objects import STATUS_COLUMNS, status_rows
+from tidegate.cli.objects import status_table
 from tidegate.cli.output import console, make_table
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def _picture(ledger: Ledger, ui_url: str) -> RenderableType:
     from tidegate.ledger import queries
 
     try:
-        rows = status_rows(ledger.ask(queries.status))
+        columns, rows = status_table(ledger.ask(queries.status))
     except LedgerUnavailableError as error:
         return Text(str(error))
     return Group(
-        make_table(STATUS_COLUMNS, rows),
+        make_table(columns, rows),
         Text(f"\nPrefect UI: {ui_url}   Ctrl-C stops everything", style="dim"),
     )

@@ -57,6 +57,10 @@ def status(output: OutputOption = Output.TABLE) -> None:
         _print_status(datasets)
         where = f"Prefect UI: {system.ui_url}" if system else "Not running. Start it with: tidegate up"
         console().print(where)
+    for process in system.failing if system else []:
+        # On stderr, so that a program that reads the JSON sees it too.
+        told = f"Trouble: {process.name} {process.detail}, again and again. Log: {process.log}"
+        console(stderr=True).print(told, soft_wrap=True)
     raise typer.Exit(_verdict(datasets))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+#: Characters in a line that no terminal shows.
+_WIDE = 10_000
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: Set, an error is raised with its traceback instead of being explained.
+DEBUG_VARIABLE = "TIDEGATE_DEBUG"
 
 #: Exit codes: done, failed, called the wrong way, done but something is quarantined.
 DONE, FAILED, USAGE, QUARANTINED = 0, 1, 2, 3
@@ -46,7 +53,11 @@ def console(*, stderr: bool = False) -> Console:
     """A console that prints what it is given literally: keys and reasons hold any text."""
     from rich.console import Console
 
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    out = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        # In a file or a pipe nobody needs lines of 80 characters, and one object should be one line.
+        out.width = _WIDE
+    return out
 
 
 def print_json(document: Any) -> None:
@@ -124,6 +135,8 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except TidegateError as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
             typer.echo(f"Error: {error}", err=True)
             code = USAGE if isinstance(error, (SettingsError, UsageError)) else FAILED
             raise typer.Exit(code) from error

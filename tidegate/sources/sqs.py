@@ -39,6 +39,8 @@ _MOST = 10
 _NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _REGION = re.compile(r"//(?:sqs\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.")
 
+_WAITING = "ApproximateNumberOfMessages"
+
 
 class SqsSource:
     """Notices of uploads below the landing; all else that the queue brings is logged and deleted.
@@ -76,6 +78,14 @@ class SqsSource:
         except (BotoCoreError, ValueError) as error:
             raise _explain(error, sqs.queue_url) from error
         return cls(client, sqs, Landing.parse(settings.landing))
+
+    def backlog(self) -> int:
+        """About how many messages wait in the queue; raises what makes the queue unusable."""
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[_WAITING])
+        except BOTO_ERRORS as error:
+            raise _explain(error, str(self._url)) from error
+        return int(answer["Attributes"][_WAITING])
 
     def run(self, record: Record, dead_letter: DeadLetter, stop: threading.Event) -> None:
         queue_outage = Outage("Reading the queue", stop)
