@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 REPOSITORY = Path(__file__).parents[2]
@@ -105,6 +106,17 @@ class System:
 
     def api_url(self) -> str:
         return str(json.loads((self.root / ".tidegate/run/up.json").read_text())["api_url"])
+
+    def api(self, path: str, body: Any = None) -> Any:
+        """Call the Prefect API as the UI does; a server busy with SQLite (503) is asked again."""
+        for _ in range(20):
+            method = "GET" if body is None else "POST"
+            answer = httpx.request(method, self.api_url() + path, json=body, timeout=30)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(float(answer.headers.get("Retry-After", 0.5)))
+        answer.raise_for_status()
+        return answer.json()
 
     def stop_at(self, place: str, when: str) -> None:
         """From now on, the first process to come to `place` stops there."""

@@ -42,8 +42,8 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("also_worker", [False, True], ids=["run", "run and worker"])
+@pytest.mark.parametrize("place", PLACES)
 def test_a_killed_run_leaves_nothing_lost_and_nothing_twice(
     running: System, place: str, also_worker: bool
 ) -> None:

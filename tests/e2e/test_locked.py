@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from conftest import EXAMPLES
 from system import System, wait_for
@@ -15,13 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
-
-
-def call(url: str, body: Any = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def test_the_run_fails_naming_the_holder_and_its_retry_loads_everything_once(
@@ -42,16 +33,16 @@ def test_the_run_fails_naming_the_holder_and_its_retry_loads_everything_once(
         entry = system.object("planes/planes.csv")
         assert entry["state"] == "failed"
         assert str(holder.pid) in entry["reason"]
-        run_url = f"{system.api_url()}/flow_runs/{entry['flow_run_id']}"
-        assert str(holder.pid) in call(run_url)["state"]["message"]
+        run = f"/flow_runs/{entry['flow_run_id']}"
+        assert str(holder.pid) in system.api(run)["state"]["message"]
         holder.communicate("")
     retry = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
-    call(f"{run_url}/set_state", {"state": retry, "force": True})
-    wait_for(lambda: call(run_url)["state"]["type"] == "COMPLETED", 60, "the retry did not complete")
+    system.api(f"{run}/set_state", {"state": retry, "force": True})
+    wait_for(lambda: system.api(run)["state"]["type"] == "COMPLETED", 60, "the retry did not complete")
     assert system.count("planes") == 3322
     assert system.object("planes/planes.csv")["state"] == "loaded"
-    cached = call(
-        f"{system.api_url()}/task_runs/filter",
+    cached = system.api(
+        "/task_runs/filter",
         {
             "flow_runs": {"id": {"any_": [entry["flow_run_id"]]}},
             "task_runs": {"state": {"name": {"any_": ["Cached"]}}},
