@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from system import System
+from tests.e2e.system import EXAMPLES, System, drop_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-EXAMPLES = Path(__file__).parents[2] / "examples" / "nycflights"
-
-#: Rows of the example files, by dataset; the files broken on purpose are left out.
-EXAMPLE_ROWS = {"airlines": 16, "airports": 1458, "planes": 3322, "weather": 498, "flights": 6099}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,10 +64,3 @@ def loaded(system: System) -> System:
     drop_examples(system, [file for file in files if "bad" not in file])
     system.wait()
     return system
-
-
-def drop_examples(system: System, files: list[str]) -> None:
-    for dataset in EXAMPLE_ROWS:
-        of_dataset = [file for file in files if f"/{dataset}/" in file]
-        if of_dataset:
-            system.run("drop", *of_dataset, "--to", dataset)

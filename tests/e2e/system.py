@@ -18,6 +18,9 @@ import psutil
 
 REPOSITORY = Path(__file__).parents[2]
 FAULTS = Path(__file__).parent / "faults"
+EXAMPLES = REPOSITORY / "examples" / "nycflights"
+#: Rows of the example files, by dataset; the files broken on purpose are left out.
+EXAMPLE_ROWS = {"airlines": 16, "airports": 1458, "planes": 3322, "weather": 498, "flights": 6099}
 
 
 @dataclass
@@ -109,12 +112,14 @@ class System:
 
     def api(self, path: str, body: Any = None) -> Any:
         """Call the Prefect API as the UI does; a server busy with SQLite (503) is asked again."""
+        method = "GET" if body is None else "POST"
+        url = self.api_url() + path
+        answer = httpx.request(method, url, json=body, timeout=30)
         for _ in range(20):
-            method = "GET" if body is None else "POST"
-            answer = httpx.request(method, self.api_url() + path, json=body, timeout=30)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(float(answer.headers.get("Retry-After", 0.5)))
+            answer = httpx.request(method, url, json=body, timeout=30)
         answer.raise_for_status()
         return answer.json()
 
@@ -147,3 +152,11 @@ def kill(process: psutil.Process) -> None:
     process.send_signal(signal.SIGKILL)
     gone, _ = psutil.wait_procs([process], timeout=10)
     assert gone or process.status() == psutil.STATUS_ZOMBIE
+
+
+def drop_examples(system: System, files: list[str]) -> None:
+    """Drop files under the folder of their dataset, references first."""
+    for dataset in EXAMPLE_ROWS:
+        of_dataset = [file for file in files if f"/{dataset}/" in file]
+        if of_dataset:
+            system.run("drop", *of_dataset, "--to", dataset)

@@ -8,8 +8,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import EXAMPLE_ROWS, EXAMPLES, drop_examples
-from system import System, wait_for
+
+from tests.e2e.system import EXAMPLE_ROWS, EXAMPLES, System, drop_examples, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,9 +150,8 @@ def test_a_gcs_landing_is_reconciled_and_loaded(make_system: Callable[..., Syste
     from google.cloud import storage
 
     name = f"landing-{uuid.uuid4().hex[:12]}"
-    gcs = storage.Client(
-        project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": gcs_server}
-    )
+    nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    gcs = storage.Client(project="test", credentials=nobody, client_options={"api_endpoint": gcs_server})
     gcs.create_bucket(name)
     system = make_system(f'landing = "gs://{name}/in"\n[gcs]\nendpoint_url = "{gcs_server}"\n')
     system.up()

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLE_ROWS, EXAMPLES, drop_examples
-from system import System, wait_for
+
+from tests.e2e.system import EXAMPLE_ROWS, EXAMPLES, System, drop_examples, wait_for
 
 FLIGHTS_HEADER = (EXAMPLES / "flights/flights-2013-01-01.csv").read_text().splitlines()[0]
 

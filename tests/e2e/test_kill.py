@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from conftest import EXAMPLES, drop_examples
-from system import System, kill, wait_for
+
+from tests.e2e.system import EXAMPLES, System, drop_examples, kill, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

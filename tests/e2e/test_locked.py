@@ -6,8 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from conftest import EXAMPLES
-from system import System, wait_for
+from tests.e2e.system import EXAMPLES, System, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

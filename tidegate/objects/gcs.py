@@ -37,9 +37,9 @@ try:
     )
     from google.auth.credentials import AnonymousCredentials
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-    from google.cloud.storage import Blob, Client  # type: ignore[import-untyped]
-    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # type: ignore[import-untyped]
-    from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
+    from google.cloud.storage import Blob, Client
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    from google.cloud.storage.retry import DEFAULT_RETRY
     from urllib3.exceptions import HTTPError
 except ImportError as missing:
     message = (
