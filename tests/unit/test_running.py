@@ -136,6 +136,6 @@ def test_a_process_that_ends_is_seen_to_be_gone_though_nobody_collects_it(
     start: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
     process = psutil.Process(start("test-gone").pid)
-    assert not running.wait_until_gone(process, 0.1)
+    assert running.wait_until_gone([process], 0.1) == [process]
     process.kill()
-    assert running.wait_until_gone(process, 5)
+    assert running.wait_until_gone([process], 5) == []

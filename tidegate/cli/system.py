@@ -90,10 +90,10 @@ def _stop(supervisor: psutil.Process) -> None:
 
     try:
         supervisor.terminate()
-        if not wait_until_gone(supervisor, _DOWN_SECONDS):
+        if wait_until_gone([supervisor], _DOWN_SECONDS):
             # Its processes get SIGTERM when it dies, and the sweep ends what is left.
             supervisor.kill()
-            wait_until_gone(supervisor, 5)
+            wait_until_gone([supervisor], 5)
     except psutil.NoSuchProcess:
         return
 

@@ -20,7 +20,7 @@ from tidegate.events.model import iso
 from tidegate.objects.model import NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tidegate.settings import Settings
@@ -154,15 +154,23 @@ def find_process(pid: int, started: float) -> psutil.Process | None:
         return None
 
 
-def wait_until_gone(process: psutil.Process, seconds: float) -> bool:
-    """Whether the process ended within `seconds`. A zombie has ended, whoever has to collect it."""
-    started, deadline = process.create_time(), time.monotonic() + seconds
-    while find_process(process.pid, started):
+def wait_until_gone(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that have not ended within `seconds`. A zombie has, whoever has to collect it."""
+    deadline = time.monotonic() + seconds
+    while left := [process for process in processes if _lives(process)]:
         if time.monotonic() > deadline:
-            return False
-        # It is not our child: nothing tells when it ends, on every system alike.
+            return left
+        # They are not our children: nothing tells when they end, on every system alike.
         time.sleep(_LOOK_SECONDS / 4)
-    return True
+    return []
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        # psutil compares the start as well, so a pid that is used again is not mistaken for it.
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def project_mark(settings: Settings) -> str:
@@ -195,10 +203,10 @@ def sweep(mark: str, patience: float = 3.0) -> int:
         stopped.update(process.pid for process in left)
         for process in left:
             _signal(process.terminate)
-        _, stubborn = psutil.wait_procs(left, timeout=patience)
+        stubborn = wait_until_gone(left, patience)
         for process in stubborn:
             _signal(process.kill)
-        psutil.wait_procs(stubborn, timeout=patience)
+        wait_until_gone(stubborn, patience)
     return len(stopped)
 
 

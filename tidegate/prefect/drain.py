@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tidegate.operations.running import marked_processes
+from tidegate.operations.running import marked_processes, wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,4 +48,4 @@ def _end(runs: list[psutil.Process]) -> None:
             process.terminate()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(runs, timeout=_LAST_WORDS)
+    wait_until_gone(runs, _LAST_WORDS)
