@@ -163,6 +163,9 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
     from tidegate.errors import WarehouseLockedError
     from tidegate.warehouse import open_warehouse
 
+    if not settings.warehouse_path.exists():
+        yield Finding("warehouse", OK, f"{settings.warehouse_path} is made by the first load")
+        return
     impatient = settings.warehouse.model_copy(update={"lock_timeout_seconds": 0.5})
     try:
         open_warehouse(settings.model_copy(update={"warehouse": impatient})).query("SELECT 1")

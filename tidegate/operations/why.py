@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.errors import RejectedError, RetryableError, UsageError
+from tidegate.errors import TidegateError, UsageError
 from tidegate.events import Event, EventType
 from tidegate.ledger import Ledger, ObjectEntry, open_ledger, queries
 from tidegate.operations.running import running
@@ -97,6 +97,7 @@ def _lies_in_landing(settings: Settings, name: str) -> bool:
         store = open_store(settings)
         key = name if name.startswith(store.prefix) else store.prefix + name
         store.stat(key)
-    except (RejectedError, RetryableError):
+    except TidegateError:
+        # Only a hint is looked for; whatever is wrong with the landing, `doctor` says it.
         return False
     return True
