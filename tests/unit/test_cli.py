@@ -42,7 +42,8 @@ ENTRY = {
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tidegate.toml").write_text('landing = "s3://bucket/in"\n')
-    contracts = tmp_path / "data_contracts_of_test_cli"
+    # Python keeps what it imported under a name; each test has contracts of its own.
+    contracts = tmp_path / f"contracts_{tmp_path.name}"
     contracts.mkdir()
     (contracts / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
@@ -375,9 +376,13 @@ def test_drop_as_json(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_query_as_json(project: Path) -> None:
 
+    from tidegate.warehouse import layout
+    from tidegate.warehouse.connection import opened
+
     (project / ".tidegate").mkdir()
     path = project / ".tidegate" / "warehouse.duckdb"
     with opened(path, read_only=False, lock_timeout=1) as warehouse:
+        layout.bring_up_to_date(warehouse)
         warehouse.execute(
             "CREATE TABLE t AS SELECT DATE '2026-01-31' AS d, 1.50::DECIMAL(5,2) AS x, 'é' AS s"
         )
