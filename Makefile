@@ -43,7 +43,7 @@ test: test-fast ## every test: the fast ones, the slow ones, then those that sta
 	$(BIN)/pytest $(COSTLY) -n 2 --dist loadfile
 
 test-fast: setup ## the tests that need no server and take no time
-	$(BIN)/pytest $(CHEAP) -m "not (slow or integration or e2e)"
+	$(BIN)/pytest $(CHEAP) -m "not (slow or integration or e2e)" -n 2
 
 check: setup ## format, lint, types, imports, dependencies, spelling
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -116,7 +117,10 @@ def test_deep_folders_are_listed(store: FolderStore) -> None:
         folder = below
     os.close(os.open("a.csv", os.O_CREAT, dir_fd=folder))
     os.close(folder)
-    assert keys(store) == [key]
+    found = keys(store)
+    # Python's own rmtree, with which pytest tidies up, does not get so deep.
+    subprocess.run(["rm", "-r", store.root / "d"], check=True)
+    assert found == [key]
 
 
 def test_listing_goes_only_where_the_prefix_leads(
