@@ -47,6 +47,10 @@ def check_books(stage: Stage) -> None:
         )
         == []
     )
+    assert (
+        stage.ask("SELECT object_id FROM tidegate.commits GROUP BY object_id, dataset HAVING count(*) > 1")
+        == []
+    )
     name = stage.contract.name
     if (name,) in stage.ask("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"):
         strangers = (
@@ -142,6 +146,7 @@ def test_a_repetition_changes_nothing(any_stage: Stage) -> None:
     request = any_stage.request(version("a.csv", 1), [A, B], rejected=[(3, "type")])
     [first] = any_stage.load(request)
     everything = (
+        "SELECT * FROM tidegate.datasets",
         "SELECT * FROM tidegate.rejected_rows",
         "SELECT * FROM tidegate.commits",
         "SELECT * FROM orders",
@@ -325,6 +330,19 @@ def test_the_same_content_again_is_a_duplicate(
 
 
 @pytest.mark.parametrize("policy", [Append(), Replace()], ids=lambda policy: type(policy).__name__)
+def test_a_duplicate_counts_for_the_order(warehouse: Warehouse, tmp_path: Path, policy: LoadPolicy) -> None:
+    stage = Stage(tmp_path / "staging", warehouse, policy)
+    stage.drop("a.csv", 1, [A])
+    between, same = stage.load(
+        stage.request(version("a.csv", 2), [B]), stage.request(version("a.csv", 3), [A])
+    )
+    assert (between.outcome, same.outcome) == (SUPERSEDED, DUPLICATE)
+    stage.drop("a.csv", 1, [A], attempt=2)
+    order = stage.ask("SELECT key, order_at FROM tidegate.commits WHERE active")
+    assert order == [("a.csv", version("a.csv", 3).uploaded_at)]
+
+
+@pytest.mark.parametrize("policy", [Append(), Replace()], ids=lambda policy: type(policy).__name__)
 def test_a_backfill_loads_duplicates_again(warehouse: Warehouse, tmp_path: Path, policy: LoadPolicy) -> None:
     stage = Stage(tmp_path / "staging", warehouse, policy)
     one, same = version("a.csv", 1), version("a.csv", 2)
@@ -460,6 +478,14 @@ def test_a_row_comes_back_when_the_one_that_beat_it_goes(merging: Stage) -> None
     assert merging.table() == [(1, "first"), (2, "only in b")]
 
 
+def test_a_beaten_row_goes_with_its_object(merging: Stage) -> None:
+    merging.drop("a.csv", 1, [(1, "winner", 9)])
+    merging.drop("b.csv", 2, [(1, "beaten", 1)])
+    merging.drop("b.csv", 3, [(2, "corrected", 1)])
+    merging.drop("a.csv", 4, [])
+    assert merging.table() == [(2, "corrected")]
+
+
 def test_the_same_content_uploaded_again_is_newer_under_merge(warehouse: Warehouse, tmp_path: Path) -> None:
     stage = Stage(tmp_path / "staging", warehouse, Merge(key=["id"]))
     first = stage.drop("a.csv", 1, [(1, "a", 0)])
@@ -526,13 +552,35 @@ def test_from_append_to_merge_the_whole_table_is_merged(warehouse: Warehouse, tm
     check_books(stage)
 
 
+def test_from_append_to_replace_a_duplicate_takes_nothing_away(warehouse: Warehouse, tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "staging", warehouse, Append())
+    stage.load(stage.request(version("a.csv", 1), [A]), stage.request(version("b.csv", 2), [B]))
+    stage.contract = contract(Replace(), version="2.0.0")
+    assert stage.drop("c.csv", 3, [B]).outcome is DUPLICATE
+    check_books(stage)
+    again = stage.drop("a.csv", 1, [A], attempt=2)
+    assert again.outcome is SUPERSEDED
+    assert stage.table() == [(2, "b")]
+    check_books(stage)
+
+
 # The books
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"rows_read": 5}, {"rows_rejected": 0, "rows_read": 3}, {"rows_rejected": 2}],
-    ids=["rows gone missing", "a rejection nobody counted", "a rejection nobody wrote"],
+    [
+        {"rows_read": 5},
+        {"rows_rejected": 0, "rows_read": 3},
+        {"rows_rejected": 2, "rows_read": 4},
+        {"rows_rejected": 2, "held": "over budget"},
+    ],
+    ids=[
+        "a row gone missing",
+        "a rejection nobody counted",
+        "a rejection nobody wrote",
+        "one of a held object",
+    ],
 )
 def test_a_row_unaccounted_for_undoes_the_batch(any_stage: Stage, wrong: dict[str, Any]) -> None:
     good = any_stage.request(version("a.csv", 1), [A])
@@ -590,7 +638,8 @@ def test_a_snapshot_is_written_when_something_changed(stage: Stage, tmp_path: Pa
 
 def test_a_duplicate_moves_its_rows_up_in_the_snapshot(stage: Stage, tmp_path: Path) -> None:
     folder = tmp_path / "references"
-    stage.load(stage.request(version("a.csv", 1), [A]), stage.request(version("b.csv", 2), [B]))
+    both = stage.request(version("a.csv", 1), [A]), stage.request(version("b.csv", 2), [B])
+    stage.load_with_snapshot(folder, *both)
     _, snapshot = stage.load_with_snapshot(folder, stage.request(version("a.csv", 3), [A]))
     assert snapshot is not None
     assert pl.read_parquet(folder / snapshot.path)["value"].to_list() == ["a", "b"]

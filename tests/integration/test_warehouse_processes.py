@@ -98,6 +98,7 @@ def rows(count: int, value: str) -> list[tuple[int, str, int]]:
 @pytest.mark.parametrize(
     ("where", "committed"),
     [
+        ("before(connection.os, 'link')", False),
         ("before(layout, 'commit')", False),
         ("before(rejections, 'insert')", False),
         ("after(snapshots, 'write')", False),

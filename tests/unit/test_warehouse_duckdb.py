@@ -79,7 +79,7 @@ def test_a_class_that_duckdb_adds_means_what_its_base_means() -> None:
             "Make room",
         ),
         (OSError(errno.ENOSPC, "No space left on device"), WarehouseUnavailableError, "Make room"),
-        (OSError(errno.EIO, "Input/output error"), WarehouseUnavailableError, "works once that has passed"),
+        (OSError(errno.EIO, "Input/output error"), WarehouseUnavailableError, "Try again"),
         (duckdb.IOException('Cannot open "x": Permission denied'), FatalError, "write the file"),
         (PermissionError(errno.EACCES, "Permission denied"), FatalError, "write the file"),
         (duckdb.IOException("checksum 1 does not match stored checksum 2"), FatalError, "damaged"),
@@ -93,7 +93,7 @@ def test_a_class_that_duckdb_adds_means_what_its_base_means() -> None:
         (
             duckdb.OutOfMemoryException("could not allocate block"),
             WarehouseUnavailableError,
-            "once that has passed",
+            "Try again",
         ),
     ],
 )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_AGAIN = "The same load works once that has passed; nothing of it was committed."
+_AGAIN = "Try again: a load that broke off left nothing behind, and one that committed is not repeated."
 _BUG = "Nothing was committed. It is a fault of Tidegate or DuckDB: report it with this message."
 _DAMAGED = "The file is damaged or was written by a newer DuckDB: update duckdb, or bring back a copy."
 _STAGED = "Nothing was committed. The staged files do not fit the table: process the objects again."

@@ -3,7 +3,8 @@
 Layout of every warehouse: a table a dataset, named like it; schema ``tidegate`` with
 
 * ``tidegate.commits``: one row an object that was decided here, the truth after a crash;
-* ``tidegate.rejected_rows``: one row a rule that a row broke;
+* ``tidegate.rejected_rows``: one row a rule that a row broke; ``closed_at`` is null while the row
+  is worth mending: until its object is tried again or something newer stands in its place;
 * ``tidegate.snapshots``: the Parquet snapshots of reference datasets, newest by ``sequence``.
 """
 
@@ -31,7 +32,8 @@ class Outcome(StrEnum):
     QUARANTINED = "quarantined"
     #: a newer version of its key (or, under `replace`, a newer object) was loaded before
     SUPERSEDED = "superseded"
-    #: the loaded version of its key has the same content
+    #: what stands of its key (or, under `replace`, of the dataset) has the same content; never
+    #: under `merge`, where the same rows may win by being uploaded later
     DUPLICATE = "duplicate"
 
 
@@ -61,7 +63,11 @@ class LoadRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadOutcome:
-    """What the load decided for one object. rows_read = loaded + rejected + duplicate."""
+    """What the load decided for one object. rows_read = loaded + rejected + duplicate.
+
+    All rows of a quarantined object count as rejected, all rows of a superseded or duplicate one
+    as duplicate. Under `merge`, rows that lost their key to another row are duplicate.
+    """
 
     object_id: str
     outcome: Outcome
@@ -73,12 +79,13 @@ class LoadOutcome:
     rows_duplicate: int
     contract_version: str
     attempt: int
-    #: ids of the objects whose rows this one replaced, or (superseded, duplicate) that stand instead
+    #: ids of the objects whose rows this one replaced as a whole, or (superseded, duplicate) the
+    #: one that stands instead
     others: tuple[str, ...]
     committed_at: datetime
     #: whether an earlier try had committed this already and this call changed nothing
     already: bool = False
-    #: a try after the first that was held leaves an earlier load in force: that load's record
+    #: this try is held and leaves what an earlier one decided in force: that decision's record
     retained: LoadOutcome | None = None
 
 
@@ -116,16 +123,29 @@ class Warehouse(Protocol):
 
         `columns` maps the table's columns to Polars data types, engine columns left out. The
         table is made or widened to fit; a changed type raises ContractError.
+
+        The table depends on which objects were uploaded, not on the order in which they arrive,
+        on how they are cut into batches, or on repetitions. Of objects that contend (versions of
+        a key; under `replace` all of the dataset) the newest that is not held stands. `append` is
+        the union of what stands, `merge` the best row of each key in it: a row comes back when
+        the one that beat it goes. Rows with a null in the key are all kept.
+
         An object whose commit record has an attempt >= the request's is left as it is and its
         outcome returned with ``already=True``: that makes any repetition harmless. A record with
-        a lower attempt is replaced together with its rows and rejected rows, in place.
+        a lower attempt is replaced together with its rows, and its rejected rows are closed. But
+        a try that is held takes nothing back: an earlier decision other than quarantined stays in
+        force (`LoadOutcome.retained`), and the record remembers the try.
+
         With `snapshot_to` (the references folder), the table as it stands after this batch is
-        written there before the commit and recorded in it; None when nothing changed.
-        Raises WarehouseLockedError (after the wait in the settings) or WarehouseUnavailableError.
+        written there before the commit and recorded in it, newest object first, then by record;
+        None when the newest snapshot has all of it already. Without requests it only catches up.
+        Raises AccountingError when a row is unaccounted for, and has committed nothing then;
+        WarehouseLockedError (after the wait in the settings) or WarehouseUnavailableError, after
+        which the same call can be made again, whether or not it had committed.
         """
 
     def commits(self, object_ids: Sequence[str]) -> dict[str, Commit]:
-        """The commit records of these objects, those that exist. Reads only."""
+        """The newest commit record of each of these objects that has one. Reads only."""
 
     def latest_snapshot(self, dataset: str) -> Snapshot | None:
         """The newest snapshot of a reference dataset. Reads only."""

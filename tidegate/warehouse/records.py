@@ -54,8 +54,8 @@ def contenders(
     asked = ((getattr(request.object, name) for name in names) for request in requests)
     if not temp_table(con, "asked", dict.fromkeys(names, pl.String), map(tuple, asked)):
         return {}
-    contends = "true" if isinstance(policy, Replace) else statement("records", "same_key")
-    sql = statement("records", "known", columns=_COLUMNS, dataset=literal(dataset), contends=contends)
+    in_arena = "" if isinstance(policy, Replace) else "SEMI JOIN asked USING (store, bucket, key)"
+    sql = statement("records", "known", columns=_COLUMNS, dataset=literal(dataset), in_arena=in_arena)
     return {row[0]: _known(row) for row in con.execute(sql).fetchall()}
 
 
@@ -140,10 +140,11 @@ def write(con: DuckDBPyConnection, job: Job, plan: Plan, outcomes: Mapping[str, 
     from tidegate.warehouse.frames import MOMENT, temp_table
 
     dataset, moment = literal(job.contract.name), microseconds(job.moment)
-    decided = (one for one in plan.decisions if not one.retained)
-    rows = (_row(job, one, outcomes[one.object_id]) for one in decided)
-    if temp_table(con, "decided", _schema(), rows):
-        con.execute(statement("records", "write_commits"))
+    decided = [one for one in plan.decisions if not one.retained]
+    if temp_table(con, "decided", _schema(), (_row(job, one, outcomes[one.object_id]) for one in decided)):
+        if any(one.before is not None for one in decided):
+            con.execute(statement("records", "delete_commits", dataset=dataset))
+        con.execute(statement("records", "insert_commits"))
     held = (outcomes[one.object_id] for one in plan.decisions if one.retained)
     schema = {"object_id": pl.String, "attempt": pl.Int64, "reason": pl.String}
     schema |= {"rows_read": pl.Int64, "contract_version": pl.String}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.contracts import Merge, Replace
+from tidegate.contracts import Merge
 from tidegate.warehouse.ddl import columns_of, fit_table, table_types, value_of
 from tidegate.warehouse.job import file_list, path_text
 from tidegate.warehouse.records import microseconds
@@ -82,9 +82,7 @@ class Rows:
         temp_table(self.con, "leaving", {"object_id": pl.String}, ((id_,) for id_ in self.plan.leaving))
 
     def _delete(self) -> None:
-        if isinstance(self.job.contract.load, Replace) and self.plan.loads:
-            self._run("delete_all")
-        elif self.plan.leaving:
+        if self.plan.leaving:
             self._run("delete")
             if self.beaten is not None:
                 self.con.execute(statement("rows", "delete", table=self.beaten))

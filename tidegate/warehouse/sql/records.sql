@@ -8,14 +8,11 @@ INSERT OR REPLACE INTO warehouse.tidegate.meta VALUES ('layout', {version})
 
 -- name: known
 SELECT {columns}
-FROM warehouse.tidegate.commits c
+FROM warehouse.tidegate.commits c {in_arena}
 WHERE c.dataset = {dataset} AND (
     c.object_id IN (SELECT object_id FROM asked)
-    OR (c.replaced_by IS NULL AND c.outcome <> 'superseded' AND {contends})
+    OR (c.replaced_by IS NULL AND c.outcome <> 'superseded')
 )
-
--- name: same_key
-(c.store, c.bucket, c.key) IN (SELECT (store, bucket, key) FROM asked)
 
 -- name: committed
 SELECT {columns}
@@ -30,12 +27,12 @@ SELECT policy, sequence, epoch_us(committed_at) FROM warehouse.tidegate.datasets
 INSERT OR REPLACE INTO warehouse.tidegate.datasets
 VALUES ({dataset}, {policy}, {sequence}, make_timestamptz({moment}))
 
--- name: write_commits
--- Columns left out would keep the values of the record that is replaced.
-INSERT OR REPLACE INTO warehouse.tidegate.commits BY NAME
-SELECT *, NULL AS replaced_by, NULL AS held_attempt, NULL AS held_reason, NULL AS held_rows_read,
-    NULL AS held_contract_version, NULL AS held_at
-FROM decided
+-- name: delete_commits
+DELETE FROM warehouse.tidegate.commits
+WHERE dataset = {dataset} AND object_id IN (SELECT object_id FROM decided)
+
+-- name: insert_commits
+INSERT INTO warehouse.tidegate.commits BY NAME SELECT * FROM decided
 
 -- name: write_held
 UPDATE warehouse.tidegate.commits AS c

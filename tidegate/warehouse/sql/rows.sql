@@ -10,9 +10,6 @@ JOIN loading b ON {match}
 -- name: delete
 DELETE FROM {table} WHERE _object_id IN (SELECT object_id FROM leaving)
 
--- name: delete_all
-DELETE FROM {table}
-
 -- name: count
 SELECT _object_id, count(*)
 FROM {table}
