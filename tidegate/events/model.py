@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+
 from tidegate.objects.model import NAMESPACE, ObjectVersion
 
 #: CloudEvents' own advice for what every consumer can carry; larger state is a claim check.
@@ -112,20 +115,21 @@ class Event:
 
     def to_cloudevent(self) -> dict[str, Any]:
         """The event in CloudEvents' JSON format, structured mode."""
-        envelope: dict[str, Any] = {
-            "specversion": "1.0",
+        attributes = {
             "id": self.id,
             "type": self.type.value,
             "source": self.source,
             "subject": self.subject,
-            "time": iso(self.time),
+            "time": self.time,
             "datacontenttype": "application/json",
             "correlationid": self.correlation_id,
             "causationid": self.causation_id,
             "traceparent": self.traceparent,
-            "data": json.loads(self.data_json()),
         }
-        return {name: value for name, value in envelope.items() if value is not None}
+        present = {name: value for name, value in attributes.items() if value is not None}
+        event = CloudEvent(present, json.loads(self.data_json()))
+        document: dict[str, Any] = json.loads(JSONFormat().write(event))
+        return document
 
 
 def iso(moment: datetime) -> str:
