@@ -30,7 +30,6 @@ WORKER_NAME = "tidegate"
 #: Imported while the server still boots.
 _WORKER_IMPORTS = ("prefect.cli.worker", "prefect.cli._worker_utils", "prefect.workers.process")
 _DEPLOY_IMPORTS = ("prefect.cli.deploy._commands", "prefect.client.orchestration")
-_DEPLOY_TRIES = 3
 #: Seconds in which a broken contract or setting shows; the server needs as long to start.
 _SETTLE = 3.0
 
@@ -81,15 +80,12 @@ class Programs:
             if not deployments.missing(await self._api.deployments()):
                 say("deployments are registered already")
                 return ""
-        code = 1
-        # The server's SQLite is busiest when it starts; the whole command may be repeated.
-        for _ in range(_DEPLOY_TRIES):
-            code = await self._deploy_once()
-            if code == 0:
-                deployments.remember(fingerprint, await self._api.deployments())
-                say("deployments are registered")
-                return ""
-        return f"`prefect deploy --all` ended with exit code {code}."
+        code = await self._deploy_once()
+        if code:
+            return f"`prefect deploy --all` ended with exit code {code}."
+        deployments.remember(fingerprint, await self._api.deployments())
+        say("deployments are registered")
+        return ""
 
     # -- programs ------------------------------------------------------------------------------
 
