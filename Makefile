@@ -17,6 +17,7 @@ help: ## list the targets
 
 setup: $(INSTALLED) ## make .venv with the locked dependencies and this project
 
+# --no-deps: the lock is whole, and pip 23 stumbles over sqlalchemy[asyncio] when it looks for itself.
 $(INSTALLED): constraints.txt pyproject.toml
 	@set -e; \
 	if command -v uv >/dev/null; then \
@@ -31,7 +32,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 	fi; \
 	test -x $(BIN)/pip || '$(PYTHON)' -m venv --clear .venv || \
 		{ echo "$(PYTHON) can't make a venv. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
-	$(BIN)/pip install --quiet --require-hashes -r constraints.txt; \
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r constraints.txt; \
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .; \
 	touch $@
 
