@@ -92,10 +92,13 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Tabl
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(Text(name), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell(value), justify=_side(value)) for value in row))
+    cells = [[(cell(value), _side(value)) for value in row] for row in rows]
+    for index, name in enumerate(columns):
+        # Texts and headings may break; a number over two lines would be read as another one.
+        widest = max((len(row[index][0]) for row in cells if row[index][1] == "right"), default=None)
+        table.add_column(Text(name), overflow="fold", min_width=widest)
+    for row in cells:
+        table.add_row(*(Text(text, justify=side) for text, side in row))
     return table
 
 
