@@ -7,6 +7,10 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.output import Output, OutputOption, explained, print_json, print_table
+from tidegate.errors import UsageError
+
+#: More than anybody reads; laying out a table takes a millisecond a row.
+_TABLE_ROWS = 1_000
 
 
 @explained
@@ -25,6 +29,14 @@ def query(
 
     columns, rows = open_warehouse(load_settings()).query(sql)
     if output is Output.JSON:
+        twice = sorted({name for name in columns if columns.count(name) > 1})
+        if twice:
+            raise UsageError(f"Several columns are called {', '.join(twice)}; name them apart with AS.")
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        print_table(columns, rows)
+        return
+    print_table(columns, rows[:_TABLE_ROWS])
+    if len(rows) > _TABLE_ROWS:
+        typer.echo(
+            f"The first {_TABLE_ROWS:,} of {len(rows):,} rows. Use LIMIT, or --output json for all.",
+            err=True,
+        )
