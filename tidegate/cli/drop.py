@@ -73,7 +73,8 @@ def drop(
     else:
         size = _size(sum(one.size for one in plan.uploads))
         seconds = time.monotonic() - began
-        out.print(f"Uploaded {_count(len(created))} ({size}) to {store.url} in {seconds:.1f} s.")
+        told = f"Uploaded {_count(len(created))} ({size}) to {store.url} in {seconds:.1f} s."
+        out.print(told, soft_wrap=True)
     if plan.passed_over:
         out.print(f"{_count(len(plan.passed_over))} passed over: hidden, or named like an unfinished upload.")
 
@@ -169,10 +170,13 @@ def _wait_document(waited: Waited) -> dict[str, Any]:
 
 
 def _print_waited(waited: Waited) -> None:
-    told = ", ".join(f"{count:,} {state}" for state, count in waited.states.items())
-    head = "Done" if waited.done else waited.problem.removesuffix(".")
-    nothing = "nothing came since the last wait"
-    console(stderr=not waited.done).print(f"{head}: {told or nothing} ({waited.seconds:.1f} s).")
+    told = [f"{count:,} {state}" for state, count in waited.states.items()]
+    told += [f"{waited.unrecorded:,} not yet recorded"] if waited.unrecorded else []
+    if waited.done:
+        what = ", ".join(told) or "nothing came since the last wait"
+        console().print(f"Done: {what} ({waited.seconds:.1f} s).", soft_wrap=True)
+    else:
+        console(stderr=True).print(f"{waited.problem} Now: {', '.join(told)}.", soft_wrap=True)
     out = console()
     for entry in waited.objects[:_SHOWN]:
         out.print(f"{entry.state}: {entry.key}: {entry.reason}", soft_wrap=True)

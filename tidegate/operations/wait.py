@@ -124,18 +124,10 @@ def _sum_up(ledger: Ledger, since: int, waited: Waited) -> None:
 def _hopeless(settings: Settings, work: dict[str, int], unrecorded: int) -> str:
     """Why waiting on would be in vain; empty when it would not."""
     busy = sum(work.get(state, 0) for state in _AT_WORK)
-    left = " and ".join(
-        text
-        for count, text in ((busy, f"{busy} unfinished objects"), (unrecorded, f"{unrecorded} new uploads"))
-        if count
-    )
     if running(settings) is None:
-        return f"Tidegate does not run, and there are {left}. Start it with `tidegate up --detach`."
+        return "There is work to do, and Tidegate does not run. Start it with `tidegate up --detach`."
     if unrecorded and not busy and not _is_told(settings):
-        return (
-            f"There are {left}, and nothing tells of uploads to {settings.landing}. "
-            "Run `tidegate reconcile`, then wait again."
-        )
+        return f"Nothing tells of uploads to {settings.landing}. Run `tidegate reconcile`, then wait again."
     return ""
 
 
