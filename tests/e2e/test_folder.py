@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -84,6 +83,7 @@ EXPECTED_STATES = {
     "flights/wrong-header.csv": "quarantined",
     "flights/folder.csv": "quarantined",
     "flights/zeros.csv": "quarantined",
+    "flights/deleted.csv": "quarantined",
     "flights/header-only.csv": "loaded",
     "flights/good.csv": "loaded",
     "stray/notes.txt": "unmatched",
@@ -102,6 +102,9 @@ def test_bad_input_ends_in_a_named_state_with_a_reason_and_blocks_nothing(loaded
     zeros.rename(zeros.with_name("zeros.csv"))
     good = (EXAMPLES / "flights/flights-2013-01-01.csv").read_text().replace("\n2013,", "\n2012,")
     loaded.put("flights/good.csv", good)
+    deleted = loaded.put("flights/deleted.csv", good)
+    wait_for(lambda: "flights/deleted.csv" in loaded.states(), 30, "the file was not noticed")
+    deleted.unlink()
     wait_for(lambda: "flights/folder.csv" in loaded.states(), 30, "the folder was not noticed")
     loaded.wait(ok=(3,))
     for key, (_, said) in BAD_INPUT.items():
@@ -186,11 +189,16 @@ def test_the_ledger_rebuilt_is_the_same(loaded: System) -> None:
     assert loaded.json("objects", "--limit", "100000") == before
 
 
-def test_files_that_came_while_nothing_ran_are_found_at_start(loaded: System) -> None:
+def test_files_that_came_while_nothing_ran_are_found_by_reconcile_and_at_start(loaded: System) -> None:
+    file = (EXAMPLES / "flights/flights-2013-01-03.csv").read_text()
     loaded.down()
-    file = Path(EXAMPLES / "flights/flights-2013-01-03.csv").read_text().replace("\n2013,", "\n2011,")
-    loaded.put("flights/while-down.csv", file)
+    loaded.put("flights/reconciled.csv", file.replace("\n2013,", "\n2010,"))
+    assert [loaded.json("reconcile")["recorded"] for _ in range(2)] == [1, 0]
+    loaded.put("flights/scanned.csv", file.replace("\n2013,", "\n2011,"))
     loaded.up()
-    wait_for(lambda: "flights/while-down.csv" in loaded.states(), 30, "the file was not found")
+    wait_for(lambda: "flights/scanned.csv" in loaded.states(), 30, "the file was not found")
     loaded.run("wait", ok=(0, 3))
-    assert loaded.object("flights/while-down.csv")["state"] == "loaded"
+    for name, via in (("reconciled", "reconcile"), ("scanned", "scan")):
+        entry = loaded.object(f"flights/{name}.csv")
+        assert (entry["state"], entry["via"]) == ("loaded", via)
+    assert loaded.count("flights WHERE year IN (2010, 2011)") == 2 * 914
