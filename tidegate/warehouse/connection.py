@@ -112,7 +112,7 @@ def _attach(
     while True:
         try:
             con.execute(f"ATTACH {literal(str(path))} AS warehouse{mode}")
-        except (duckdb.IOException, duckdb.BinderException) as error:
+        except duckdb.Error as error:
             if not _CONFLICT.search(str(error)):
                 raise
             holder = _HOLDER.search(str(error))

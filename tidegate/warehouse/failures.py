@@ -29,6 +29,7 @@ MEANING: dict[str, tuple[type[TidegateError], str]] = {
     "InterruptException": (WarehouseUnavailableError, _AGAIN),
     "IOException": (WarehouseUnavailableError, _AGAIN),
     "OperationalError": (WarehouseUnavailableError, _AGAIN),
+    "ResourceInUseException": (WarehouseUnavailableError, _AGAIN),
     "OutOfMemoryException": (WarehouseUnavailableError, _AGAIN),
     "TransactionException": (WarehouseUnavailableError, _AGAIN),
     # the file

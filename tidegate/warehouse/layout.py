@@ -28,10 +28,10 @@ def scripts() -> dict[int, str]:
 def version(con: DuckDBPyConnection) -> int:
     """Layout version of the attached file; 0 when nothing was ever loaded. FatalError when newer."""
     try:
-        row = con.execute(statement("records", "layout")).fetchone()
-    except duckdb.CatalogException:  # no such table; asking DuckDB's catalog first takes 5 ms
+        rows = con.execute(statement("records", "layout")).fetchall()
+    except duckdb.CatalogException:  # no such table
         return 0
-    found = int(row[0]) if row else 0
+    found = int(rows[0][0])
     newest = max(scripts())
     if found > newest:
         raise FatalError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,8 @@ def load(
 def _job(
     con: DuckDBPyConnection, contract: Contract, columns: Mapping[str, Any], batch_id: str, flow_run_id: str
 ) -> Job:
-    row = con.execute(statement("records", "dataset", dataset=literal(contract.name))).fetchone()
-    policy, sequence, before = row or ("", 0, 0)
+    found = con.execute(statement("records", "dataset", dataset=literal(contract.name))).fetchall()
+    policy, sequence, before = found[0] if found else ("", 0, 0)
     # Rows of this commit are found by its time, so no other may have it, whatever the clock does.
     later = records.moment_of(before) + timedelta(microseconds=1)
     return Job(
@@ -78,6 +79,7 @@ def _write(con: DuckDBPyConnection, job: Job, plan: Plan) -> dict[str, LoadOutco
         )
         for one in plan.decisions
     }
+    outcomes = {id_: _placed(one, plan.replaced.get(id_)) for id_, one in outcomes.items()}
     _account(plan, outcomes, rejected)
     records.write(con, job, plan, outcomes)
     rejections.close_replaced(con, job, plan)
@@ -114,6 +116,13 @@ def _outcome(one: Decision, rows: tuple[int, int], rejected: int, moment: dateti
         others=one.others,
         committed_at=moment,
     )
+
+
+def _placed(outcome: LoadOutcome, stands: str | None) -> LoadOutcome:
+    """The outcome, whose earlier load is told when this very batch put another in its place."""
+    if outcome.retained is None or stands is None:
+        return outcome
+    return replace(outcome, retained=replace(outcome.retained, replaced_by=stands))
 
 
 def _account(plan: Plan, outcomes: Mapping[str, LoadOutcome], rejected: Mapping[str, int]) -> None:

@@ -87,6 +87,8 @@ class LoadOutcome:
     already: bool = False
     #: this try is held and leaves what an earlier one decided in force: that decision's record
     retained: LoadOutcome | None = None
+    #: id of the object that has taken the place of this one's rows since
+    replaced_by: str | None = None
 
 
 #: A commit record is the outcome as the warehouse keeps it.

@@ -26,7 +26,7 @@ _COLUMNS = """
     c.object_id, c.store, c.bucket, c.key, c.version, c.size, epoch_us(c.uploaded_at), c.sequencer,
     c.etag, c.content_sha256, c.outcome, c.reason, c.rows_read, c.rows_loaded, c.rows_rejected,
     c.rows_duplicate, c.contract_version, c.attempt, c.others, epoch_us(c.committed_at), c.active,
-    c.replaced_by IS NOT NULL, epoch_us(c.order_at), c.held_attempt, c.held_reason, c.held_rows_read,
+    c.replaced_by, epoch_us(c.order_at), c.held_attempt, c.held_reason, c.held_rows_read,
     c.held_contract_version, epoch_us(c.held_at)
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,6 +90,7 @@ def _known(row: tuple[Any, ...]) -> Known:
         attempt=row[17],
         others=tuple(row[18]),
         committed_at=moment_of(row[19]),
+        replaced_by=row[21],
     )
     held = None
     if row[23] is not None:
@@ -108,7 +109,7 @@ def _known(row: tuple[Any, ...]) -> Known:
         commit=commit,
         held=held,
         active=row[20],
-        replaced=row[21],
+        replaced=row[21] is not None,
         order_at=moment_of(row[22]),
     )
 

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 def latest(con: DuckDBPyConnection, dataset: str) -> Snapshot | None:
     """The newest snapshot that was committed."""
-    row = con.execute(statement("records", "latest_snapshot", dataset=literal(dataset))).fetchone()
-    if row is None:
+    found = con.execute(statement("records", "latest_snapshot", dataset=literal(dataset))).fetchall()
+    if not found:
         return None
-    return Snapshot(dataset=dataset, sequence=row[0], path=row[1], rows=row[2], created_at=moment_of(row[3]))
+    sequence, path, rows, created_at = found[0]
+    return Snapshot(
+        dataset=dataset, sequence=sequence, path=path, rows=rows, created_at=moment_of(created_at)
+    )
 
 
 def is_current(con: DuckDBPyConnection, job: Job, folder: Path) -> bool:
@@ -53,11 +56,11 @@ def write(con: DuckDBPyConnection, job: Job, folder: Path, sequence: int) -> Sna
             dataset=literal(dataset),
             target=literal(str(part.absolute())),
         )
-    ).fetchone()
+    ).fetchall()
     _sync(part)
     part.replace(target)
     _sync(target.parent)
-    rows = int(copied[0]) if copied else 0
+    rows = int(copied[0][0])
     snapshot = Snapshot(dataset=dataset, sequence=sequence, path=path, rows=rows, created_at=job.moment)
     note = statement(
         "records",
