@@ -29,6 +29,9 @@ def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> boo
 def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     batch: Batch = parameters["batch"]
     members = "\n".join(f"{one.object.object_id} {one.attempt}" for one in batch.objects)
+    for verdict in parameters.get("before", ()):
+        names = ("object_id", "attempt", "state", "contract_version", "rows")
+        members += "\n" + " ".join(str(verdict[name]) for name in names)
     digest = hashlib.sha256(members.encode()).hexdigest()[:16]
     return f"{batch.id}-{context.task.name}-{digest}"
 

@@ -7,6 +7,7 @@ TidegateError
 │   ├── WarehouseUnavailableError  the warehouse did not answer or broke off
 │   ├── LedgerUnavailableError     the ledger did not answer or stayed locked
 │   ├── ServerUnavailableError     the Prefect server did not answer
+│   ├── StagingUnavailableError    staged files could not be written or read
 │   └── ObjectsLeftError           some objects of a batch could not be done this time
 ├── RejectedError           the data is at fault: quarantine it, do not retry
 │   ├── ObjectRejectedError        the object as a whole can't be loaded
@@ -59,6 +60,10 @@ class LedgerUnavailableError(RetryableError):
 
 class ServerUnavailableError(RetryableError):
     """The Prefect server did not answer."""
+
+
+class StagingUnavailableError(RetryableError):
+    """Staged files could not be written or read."""
 
 
 class ObjectsLeftError(RetryableError):

@@ -262,6 +262,28 @@ def test_a_dataset_waits_while_its_reference_is_being_loaded(project: Project) -
     assert [run.name for run in server.made] == ["shops · 1 object"]
 
 
+def test_a_dataset_without_contract_holds_only_itself(project: Project) -> None:
+    server = Prefect()
+    dispatcher = Dispatcher(project, server)  # type: ignore[arg-type]
+    upload(project, "gone", "a")
+    upload(project, "shops", "a")
+    dispatcher.step()
+    dispatcher.step()
+    assert [run.name for run in server.made] == ["shops · 1 object"]
+
+
+def test_objects_that_nobody_works_on_are_not_left_running(project: Project) -> None:
+    server = Prefect()
+    dispatcher = Dispatcher(project, server)  # type: ignore[arg-type]
+    upload(project, "shops", "a")
+    dispatcher.step()
+    claim(project, server.made[0])
+    with project.ledger.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM leases")
+    dispatcher.step()
+    assert [entry.state for entry in project.ledger.ask(queries.find)] == ["failed"]
+
+
 def test_without_the_deployment_nothing_is_lost_and_it_is_looked_for_again(project: Project) -> None:
     server = Prefect(deployed=False)
     dispatcher = Dispatcher(project, server)  # type: ignore[arg-type]

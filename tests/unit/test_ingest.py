@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tidegate import clock
-from tidegate.errors import ClaimLostError, ObjectsLeftError, StoreUnavailableError, WarehouseUnavailableError
+from tidegate.errors import (
+    ClaimLostError,
+    ObjectsLeftError,
+    StoreUnavailableError,
+    WarehouseLockedError,
+    WarehouseUnavailableError,
+)
 from tidegate.events import EventType, ObjectUploaded, Via
 from tidegate.ledger import Batch, queries
 from tidegate.operations import backfill, ingest
@@ -46,6 +52,17 @@ orders = Contract(
 class Shop(pa.DataFrameModel):
     shop: str
     city: str
+
+class Dated(pa.DataFrameModel):
+    day: str
+
+def read_day(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.with_columns(day=pl.col("day").str.to_date())
+
+dated = Contract(
+    name="dated", version="1.0.0", owner="o", description="d", keys=["dated/*.csv"], schema=Dated,
+    normalize=[read_day], load=Append(),
+)
 
 shops = Contract(
     name="shops", version="1.0.0", owner="o", description="d", keys=["shops/*.csv"], schema=Shop,
@@ -283,7 +300,7 @@ def test_after_a_crash_between_commit_and_ledger_the_commit_record_is_the_truth(
     obj = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
     crash_after_commit(project, monkeypatch)
     assert state(project, obj)[0] == "running"
-    project.ledger.release("killed", "It was killed.", max_crashes=3)
+    project.ledger.release("killed", "It was killed.")
     batch = ingest.claim(project, "shops", "next")
     assert batch.objects == ()
     assert state(project, obj)[0] == "loaded"
@@ -291,12 +308,108 @@ def test_after_a_crash_between_commit_and_ledger_the_commit_record_is_the_truth(
     assert project.references.latest("shops") is not None
 
 
+def test_an_object_that_committed_before_its_third_crash_is_loaded(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obj = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
+    for run_id in ("one", "two"):
+        ingest.claim(project, "shops", run_id)
+        project.ledger.release(run_id, "It was killed.")
+    crash_after_commit(project, monkeypatch)
+    project.ledger.release("killed", "It was killed.")
+    run(project, "shops")
+    assert state(project, obj)[0] == "loaded"
+
+
+def test_an_object_on_which_three_runs_died_is_held(project: Project) -> None:
+    obj = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
+    for run_id in ("one", "two", "three"):
+        ingest.claim(project, "shops", run_id)
+        project.ledger.release(run_id, "It was killed.")
+    assert run(project, "shops")
+    assert state(project, obj)[0] == "quarantined"
+    assert "3 runs died" in state(project, obj)[1]
+
+
+def test_an_object_replaced_before_the_ledger_knew_of_it_is_superseded(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
+    crash_after_commit(project, monkeypatch)
+    project.ledger.release("killed", "It was killed.")
+    new = drop(project, "shops/shops.csv", "shop,city\nB,Berlin\n")
+    run(project, "shops")
+    run(project, "shops")
+    assert [state(project, obj)[0] for obj in (old, new)] == ["superseded", "loaded"]
+    assert rows(project, "SELECT shop FROM shops") == [("B",)]
+
+
+@pytest.mark.parametrize("dataset", ["orders", "shops"])
+def test_a_backfill_of_what_is_replaced_meanwhile_does_not_call_it_loaded(
+    project: Project, dataset: str
+) -> None:
+    load_shops(project)
+    text = {"orders": "order_id,shop\n{},A\n", "shops": "shop,city\n{},Aachen\n"}[dataset]
+    old = drop(project, f"{dataset}/old.csv", text.format(1))
+    run(project, dataset)
+    backfill.run(project.ledger, project.registry, backfill.Selection(dataset=dataset), "test")
+    if dataset == "shops":
+        (project.settings.landing_dir or Path()).joinpath("shops/old.csv").unlink()
+    new = drop(project, f"{dataset}/{'old' if dataset == 'orders' else 'new'}.csv", text.format(2))
+    run(project, dataset)
+    assert [state(project, obj)[0] for obj in (old, new)] == ["superseded", "loaded"]
+    assert rows(project, f"SELECT count(*) FROM {dataset}") == [(1,)]
+
+
+def test_what_a_step_stumbles_over_holds_that_object_alone(project: Project) -> None:
+    load_shops(project)
+    objects = [
+        drop(project, f"dated/{n}.csv", f"day\n{day}\n") for n, day in enumerate(("2026-01-01", "tomorrow"))
+    ]
+    run(project, "dated")
+    assert [state(project, obj)[0] for obj in objects] == ["loaded", "quarantined"]
+    assert "parse dates" in state(project, objects[1])[1]
+
+
+def test_a_full_disk_is_a_passing_trouble(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_shops(project)
+    drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    batch = ingest.claim(project, "orders", "run")
+
+    def full(*_: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tidegate.stages.staging.Staging.write", full)
+    with pytest.raises(ObjectsLeftError, match="No space left"):
+        ingest.validate_batch(project, batch)
+
+
+def test_a_claim_that_finds_the_warehouse_locked_ends_and_counts_no_crash(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obj = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
+    ingest.claim(project, "shops", "one")
+    project.ledger.release("one", "It was killed.")
+
+    def locked(_: Any) -> None:
+        raise WarehouseLockedError("It is held by process 1.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(project.warehouse, "commits", locked)
+        with pytest.raises(WarehouseLockedError):
+            ingest.claim(project, "shops", "two")
+    assert state(project, obj)[0] == "failed"
+    assert project.ledger.ask(queries.open_leases) == []
+    run(project, "shops", "two")
+    assert state(project, obj)[0] == "loaded"
+
+
 def test_a_run_taken_for_dead_loads_nothing_when_it_comes_back(project: Project) -> None:
     load_shops(project)
     drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
     slow = ingest.claim(project, "orders", "slow")
     verdicts = ingest.validate_batch(project, slow)
-    project.ledger.release("slow", "It was silent.", max_crashes=3)
+    project.ledger.release("slow", "It was silent.")
     run(project, "orders", "quick")
     with pytest.raises(ClaimLostError):
         ingest.load_batch(project, slow, verdicts)

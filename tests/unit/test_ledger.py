@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
+from tidegate import clock
 from tidegate.errors import LedgerUnavailableError, LedgerVersionError, SettingsError
 from tidegate.events import ObjectUploaded, Via
 from tidegate.ledger import Ledger, Owner, Upload, open_ledger, queries
@@ -116,22 +117,56 @@ def test_a_dead_runs_objects_are_pending_again_and_blamed_in_ever_smaller_groups
     ledger.record([upload(f"k{n:02}") for n in range(30)])
     for run, expected in (("one", 30), ("two", 3), ("three", 3)):
         assert len(claim(ledger, run, objects=30)) == expected
-        ledger.release(run, "It was killed.", max_crashes=3)
+        ledger.release(run, "It was killed.")
     # 24 have seen one crash and come first, ten at a time as a tenth of 100; those with two come alone.
     assert len(claim(ledger, "four", objects=1000)) == 24
     assert len(claim(ledger, "five", objects=1000)) == 1
-    ledger.release("five", "It was killed.", max_crashes=3)
-    held = ledger.ask(queries.find, states=("quarantined",))
-    assert [entry.reason for entry in held] == [
-        "3 runs died while they worked on it; the last time: It was killed."
-    ]
+    ledger.release("five", "It was killed.")
+    assert sorted({entry.crashes for entry in ledger.ask(queries.find)}) == [1, 2, 3]
+
+
+def test_objects_on_which_a_run_died_are_not_kept_back_for_ever(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.record([upload("suspect")])
+    claim(ledger, "one")
+    ledger.release("one", "It was killed.")
+    ledger.record([upload("new")])
+    later = clock.now() + timedelta(minutes=2)
+    monkeypatch.setattr("tidegate.ledger.claims.clock.now", lambda: later)
+    assert claim(ledger, "two") == ["suspect"]
+
+
+def test_a_run_that_ends_leaves_nothing_running(ledger: Ledger) -> None:
+    ledger.record([upload("a")])
+    claim(ledger, "run")
+    ledger.end_claim("run")
+    assert states(ledger) == {"a": "failed"}
+
+
+def test_a_page_of_a_listing_made_before_a_newer_upload_is_no_newer_than_it(ledger: Ledger) -> None:
+    ledger.record([s3("k", "NEW", 9, version="v2", sequencer="0B")])
+    stale = s3("k", "OLD", 5, version="v1")
+    ledger.record([replace(stale, notice=replace(stale.notice, via=Via.RECONCILE))])
+    objects = {entry.version: entry.object for entry in ledger.ask(queries.find)}
+    assert is_newer(objects["v2"], objects["v1"])
+
+
+def test_content_that_came_back_within_a_second_is_found_in_the_listing(ledger: Ledger) -> None:
+    for etag, after in (("A", 0.1), ("B", 0.5)):
+        told = s3("k", etag, 1)
+        exact = replace(told.notice.object, uploaded_at=START + timedelta(seconds=1 + after))
+        ledger.record([replace(told, notice=replace(told.notice, object=exact))])
+    listed = s3("k", "A", 1)
+    listed = replace(listed, notice=replace(listed.notice, via=Via.RECONCILE))
+    assert [len(ledger.record([listed]).new) for _ in range(2)] == [1, 0]
 
 
 def test_a_claim_taken_back_has_no_heartbeat(ledger: Ledger) -> None:
     ledger.record([upload("a")])
     claim(ledger, "run")
     assert ledger.heartbeat("run")
-    ledger.release("run", "silent", max_crashes=3)
+    ledger.release("run", "silent")
     assert not ledger.heartbeat("run")
 
 
@@ -172,7 +207,7 @@ def test_concurrent_writers_lose_nothing_and_double_nothing(ledger: Ledger) -> N
 def test_rebuild_gives_the_same_tables(ledger: Ledger) -> None:
     ledger.record([upload("a"), upload("b"), upload("x", dataset=None)])
     claim(ledger, "one", objects=1)
-    ledger.release("one", "killed", max_crashes=3)
+    ledger.release("one", "killed")
     claim(ledger, "two")
     ledger.end_claim("two", "locked")
     before = dump(ledger)

@@ -95,7 +95,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(run=RUNS)
     def die(self, run: str) -> None:
-        self.ledger.release(run, "killed", max_crashes=3)
+        self.ledger.release(run, "killed")
         self._let_go(run)
 
     @rule(states=st.sets(st.sampled_from(["loaded", "quarantined", "failed"]), min_size=1))

@@ -67,6 +67,11 @@ def test_a_text_that_fits_its_type_is_read(text: str, kind: pl.DataType, value: 
         ("2026-01-31T13:45:00Z", pl.Datetime("us")),
         ("2026-01-31T25:00:00Z", ZONED),
         ("25:00:00", pl.Time()),
+        ("1:2:3", pl.Time()),
+        (" 13:45:00", pl.Time()),
+        ("2300-01-01T00:00:00", pl.Datetime("ns")),
+        ("2026-01-31T13:45:00.1234", pl.Datetime("ms")),
+        ("2026-01-31T13:45:00.1234567", pl.Datetime("us")),
     ],
 )
 def test_a_text_that_does_not_fit_is_a_rejection_never_a_null(text: str, kind: pl.DataType) -> None:

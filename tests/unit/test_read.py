@@ -57,6 +57,10 @@ DAMAGED = [
     (b"a,b\n1,2\n3\n5,6\n", "fields", 2, 3, "3"),
     (b"a,b\n1,2\n3,4,5\n5,6\n", "fields", 2, 3, "3,4,5"),
     (b'a,b\n1,2\n3,"4"5\n5,6\n', "quoting", 2, 3, '3,"4"5'),
+    (b"a,b\n1,2\n3,4,\n5,6\n", "fields", 2, 3, "3,4,"),
+    (b'a,b\n1,2\n"3" ,4\n5,6\n', "quoting", 2, 3, '"3" ,4'),
+    (b'a,b\n1,2\n"3"\t,4\n5,""\n', "quoting", 2, 3, '"3"\t,4'),
+    (b"a,b\n1,\n3,,\n5,\n", "fields", 2, 3, "3,,"),
     (b"a,b\n1,2\n3,\xff\n5,6\n", "encoding", 2, 3, "3,\\xff"),
     (b'a,b\n"1\n1",2\n3\n5,6\n', "fields", 2, 4, "3"),
 ]
@@ -70,6 +74,17 @@ def test_a_damaged_record_is_a_rejection_and_its_neighbours_are_rows(
     assert result.rows[RECORD].to_list() == [1, 3]
     assert result.rows["a"].to_list()[1] == "5"
     assert result.damaged.select("record", "line", "rule", "raw").rows() == [(record, line, rule, raw)]
+
+
+def test_blanks_before_a_quote_are_text_on_both_ways(tmp_path: Path) -> None:
+    rows = read.read_rows(write(tmp_path, b'a,b\n1, x\n2, "y"\n'), ["a", "b"], COMMA).rows
+    assert rows["b"].to_list() == [" x", ' "y"']
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,\n2,\n", b'a,b\n1,""\n2,x\n', b"a,b\r\n1,\r\n2,y"])
+def test_empty_last_fields_are_read_the_fast_way(tmp_path: Path, content: bytes) -> None:
+    file = write(tmp_path, content)
+    assert read._is_plain(file, read._fast(file, ["a", "b"], COMMA), COMMA)
 
 
 def test_both_ways_skip_blank_lines_and_read_mixed_line_ends(tmp_path: Path) -> None:

@@ -115,6 +115,15 @@ def test_a_check_that_breaks_is_the_authors_mistake(tmp_path: Path) -> None:
         check(tmp_path, "order_id,status,note\n1,open,x\n", schema=Wrong)
 
 
+def test_a_schema_that_drops_rows_by_itself_is_the_authors_mistake() -> None:
+    class Dropping(Order):
+        class Config:
+            drop_invalid_rows = True
+
+    with pytest.raises(ContractError, match="drop_invalid_rows"):
+        file_columns(contract(Dropping))
+
+
 def test_a_check_of_the_whole_file_holds_the_object(tmp_path: Path) -> None:
     class Whole(pa.DataFrameModel):
         order_id: int

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import and_, case, delete, insert, select, update
 
 from tidegate import clock
 from tidegate.events import Event, EventType
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
     from tidegate.objects.model import ObjectVersion
+
+
+#: How long objects on which a run died wait for calmer ones.
+_PATIENCE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,8 +171,11 @@ def _pending(connection: Connection, dataset: str, max_objects: int, max_bytes: 
     So an object that kills its run is alone by its third try, and no other is blamed for it.
     """
     waiting = and_(objects.c.dataset == dataset, objects.c.state == "pending")
+    # One that has waited long since its run died comes first, or new uploads would keep it back.
+    long_ago = clock.now() - _PATIENCE
+    overdue = case((and_(objects.c.crashes > 0, objects.c.claimed_at < long_ago), 0), else_=1)
     calmest = connection.execute(
-        select(objects.c.crashes).where(waiting).order_by(objects.c.crashes).limit(1)
+        select(objects.c.crashes).where(waiting).order_by(overdue, objects.c.crashes).limit(1)
     ).scalar()
     if calmest is None:
         return []
@@ -227,39 +235,26 @@ def heartbeat(connection: Connection, flow_run_id: str) -> bool:
 
 
 def end(connection: Connection, flow_run_id: str, failure: str | None) -> None:
-    """Give up the lease; with `failure`, note it on what the run leaves unfinished."""
-    if failure is not None:
-        moment = clock.now()
-        running = _running(connection, flow_run_id)
-        append(
-            connection,
-            [
-                _moved(row, EventType.FAILED, moment, {"reason": failure, "flow_run_id": flow_run_id})
-                for row in running
-            ],
-        )
+    """Give up the lease; what the run leaves unfinished waits in state ``failed`` for a retry."""
+    moment = clock.now()
+    reason = failure or "The run ended without finishing it. Retry the run."
+    append(
+        connection,
+        [
+            _moved(row, EventType.FAILED, moment, {"reason": reason, "flow_run_id": flow_run_id})
+            for row in _running(connection, flow_run_id)
+        ],
+    )
     connection.execute(delete(leases).where(leases.c.flow_run_id == flow_run_id))
 
 
-def release(connection: Connection, flow_run_id: str, reason: str, *, max_crashes: int) -> int:
-    """Make a dead run's running objects pending again.
-
-    An object on which `max_crashes` runs died is quarantined instead: it, or its size, is the
-    likely cause.
-    """
+def release(connection: Connection, flow_run_id: str, reason: str) -> int:
+    """Make a dead run's running objects pending again, each with one crash more; how many."""
     moment = clock.now()
     log = []
     for row in _running(connection, flow_run_id):
-        crashes = row["crashes"] + 1
-        data = {"reason": reason, "flow_run_id": flow_run_id, "crashes": crashes}
-        if crashes >= max_crashes:
-            data |= {
-                "rule": "crashed",
-                "reason": f"{crashes} runs died while they worked on it; the last time: {reason}",
-            }
-            log.append(_moved(row, EventType.QUARANTINED, moment, data))
-        else:
-            log.append(_moved(row, EventType.RELEASED, moment, data))
+        data = {"reason": reason, "flow_run_id": flow_run_id, "crashes": row["crashes"] + 1}
+        log.append(_moved(row, EventType.RELEASED, moment, data))
     append(connection, log)
     connection.execute(delete(leases).where(leases.c.flow_run_id == flow_run_id))
     return len(log)

@@ -248,6 +248,16 @@ def dead_letters(connection: Connection, limit: int = 100) -> list[Event]:
     return [to_event(row) for row in connection.execute(query).mappings()]
 
 
+def runs_without_lease(connection: Connection) -> list[str]:
+    """Flow runs that hold running objects and no lease: nobody works on those."""
+    query = (
+        select(objects.c.flow_run_id)
+        .distinct()
+        .where(objects.c.state == "running", objects.c.flow_run_id.not_in(select(leases.c.flow_run_id)))
+    )
+    return [run for run in connection.execute(query).scalars() if run]
+
+
 def open_leases(connection: Connection) -> list[Lease]:
     """Claims at work, whether or not their process still lives."""
     from tidegate.ledger.claims import Lease, Owner

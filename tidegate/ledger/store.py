@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import create_engine, delete, event, func, insert, select, update
@@ -173,14 +174,14 @@ class Ledger:
             return claims.heartbeat(connection, flow_run_id)
 
     def end_claim(self, flow_run_id: str, failure: str | None = None) -> None:
-        """The run is over. With `failure`, its unfinished objects wait in state ``failed``."""
+        """The run is over; what it leaves unfinished waits in state ``failed`` for a retry."""
         with self.writing() as connection:
             claims.end(connection, flow_run_id, failure)
 
-    def release(self, flow_run_id: str, reason: str, *, max_crashes: int) -> int:
+    def release(self, flow_run_id: str, reason: str) -> int:
         """Take a dead run's objects back; returns how many. See `claims.release`."""
         with self.writing() as connection:
-            return claims.release(connection, flow_run_id, reason, max_crashes=max_crashes)
+            return claims.release(connection, flow_run_id, reason)
 
     def move_cursor(self, sink: str, seq: int) -> None:
         """Remember that `sink` delivered everything up to `seq`."""
@@ -323,28 +324,41 @@ class _Versions:
         obj = notice.object
         versions = self._of(obj)
         same = [known for known, _ in versions if _same_version(known, obj)]
-        if same and not self._came_back(obj, same, versions):
+        listed = notice.via is Via.RECONCILE and obj.store == "s3"
+        if same and not (
+            self._is_listed_again(obj, versions) if listed else self._came_back(obj, same, versions)
+        ):
             return None
         if same:
             again = replace(obj, version=f"{obj.version}@{iso(obj.uploaded_at)}")
             if any(known.version == again.version for known, _ in versions):
                 return None
             obj = again
-        if notice.via is Via.RECONCILE and obj.store == "s3":
+        if listed:
             obj = self._not_older(obj, versions)
         versions.append((obj, "pending"))
         return obj
 
     def _not_older(self, obj: ObjectVersion, versions: list[tuple[ObjectVersion, str]]) -> ObjectVersion:
-        """A listed object is what its key holds now, so it is newer than all that are known.
+        """A listed object of the newest known second is newer than what is known of that second.
 
-        S3 lists whole seconds and no sequencer, so that its time may look older than the time in
-        an event of the same second.
+        S3 lists whole seconds and no sequencer, so that its time looks older than the time in an
+        event. One of an earlier second is old: the page of the listing was made before.
         """
-        newest = max((known.uploaded_at for known, _ in versions), default=obj.uploaded_at)
-        if obj.uploaded_at > newest or not versions:
+        newest = max((known.uploaded_at for known, _ in versions), default=None)
+        if newest is None or obj.uploaded_at != newest.replace(microsecond=0):
             return obj
         return replace(obj, uploaded_at=newest + timedelta(microseconds=1))
+
+    def _is_listed_again(self, obj: ObjectVersion, versions: list[tuple[ObjectVersion, str]]) -> bool:
+        """Whether the listing shows content again that another had taken the place of."""
+        if obj.version != obj.etag:
+            return False
+        known = [one for one, _ in versions]
+        newest = reduce(lambda one, two: two if is_newer(two, one) else one, known)
+        if _same_version(newest, obj):
+            return False
+        return obj.uploaded_at >= newest.uploaded_at.replace(microsecond=0)
 
     def _came_back(
         self,

@@ -12,7 +12,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from tidegate import clock
-from tidegate.errors import ClaimLostError, ObjectsLeftError, RetryableError
+from tidegate.errors import (
+    ClaimLostError,
+    ObjectsLeftError,
+    RetryableError,
+    StagingUnavailableError,
+    TidegateError,
+)
 from tidegate.events import Event, EventType
 from tidegate.events.model import event_id, iso
 from tidegate.ledger import queries
@@ -32,9 +38,13 @@ log = logging.getLogger(__name__)
 def claim(project: Project, dataset: str, flow_run_id: str) -> Batch:
     """Claim the batch of a flow run, and finish at once what an earlier run had committed.
 
-    Raises ContractError before anything is claimed when no contract declares `dataset`.
+    Raises ContractError before anything is claimed when no contract declares `dataset`, or its
+    steps don't even run over a table without rows.
     """
+    from tidegate.stages.schema import table_columns
+
     contract = project.registry[dataset]
+    table_columns(contract, project.registry)
     ingest = project.settings.ingest
     batch = project.ledger.claim(
         contract.name,
@@ -43,7 +53,13 @@ def claim(project: Project, dataset: str, flow_run_id: str) -> Batch:
         max_objects=ingest.max_objects,
         max_bytes=ingest.max_bytes,
     )
-    done = outcomes.complete_committed(project, batch)
+    try:
+        done = outcomes.complete_committed(project, batch)
+        done |= outcomes.give_up(project, batch, done)
+    except TidegateError as error:
+        # The claim ends with the run: nobody would renew it.
+        project.ledger.end_claim(flow_run_id, str(error))
+        raise
     remaining = tuple(one for one in batch.objects if one.object.object_id not in done)
     log.info(
         "claimed %d objects of %s",
@@ -200,7 +216,7 @@ def _each(
     with staging.noting(stage.verb, version) as note:
         for one, key in zip(objects, _keys(objects), strict=True):
             try:
-                verdict = noted.get(key) or work(one)
+                verdict = noted.get(key) or _settled(work, one, version)
             except RetryableError as error:
                 trouble[one.object.url] = error
                 continue
@@ -220,6 +236,33 @@ def _each(
         msg = f"{len(trouble)} of {len(objects)} objects could not be {stage.verb}. The first, {url}: {first}"
         raise ObjectsLeftError(msg)
     return verdicts
+
+
+def _settled(work: Callable[[ClaimedObject], Verdict], one: ClaimedObject, version: str) -> Verdict:
+    """The verdict of `work`; what it stumbles over in this object's data holds this object alone.
+
+    The contract as such was tried on a table without rows before anything was claimed.
+    """
+    from tidegate.stages.model import Verdict, VerdictState
+
+    try:
+        return work(one)
+    except RetryableError:
+        raise
+    except OSError as error:
+        msg = f"{one.object.url} could not be staged: {error}. See to the disk of the state folder."
+        raise StagingUnavailableError(msg) from error
+    except Exception as error:
+        log.exception("%s is held", one.object.url, extra={"action": "object_held"})
+        said = str(error) if isinstance(error, TidegateError) else f"{type(error).__name__}: {error}"
+        return Verdict(
+            object_id=one.object.object_id,
+            attempt=one.attempt,
+            state=VerdictState.HELD,
+            rule="contract",
+            reason=said[:2_000],
+            contract_version=version,
+        )
 
 
 def _completion(batch: Batch, one: ClaimedObject, verdict: Verdict, stage: EventType) -> Event:

@@ -36,17 +36,27 @@ def tell(
     rules: Mapping[str, str],
 ) -> None:
     """Append the final event of each outcome. Telling one twice changes nothing."""
+    entries = project.ledger.ask(queries.by_id, list(objects))
     events = []
     for result in results:
-        one = objects[result.object_id]
-        if result.retained is None:
-            data = _data(result, contract, rules.get(result.object_id, ""))
-            events.append(_event(one, _EVENT_OF[result.outcome], data))
+        one, rule = objects[result.object_id], rules.get(result.object_id, "")
+        stands = result if result.retained is None else result.retained
+        if entries[result.object_id].state == "superseded":
+            continue  # a newer one took the place of its rows, and told so, before this run could tell
+        if stands.outcome is Outcome.LOADED and stands.replaced_by is not None:
+            data = _data(stands, contract, "") | {"reason": _REPLACED, "others": [stands.replaced_by]}
+            data.pop("committed_at")
+            events.append(_event(one, EventType.SUPERSEDED, data))
+        elif result.retained is None:
+            events.append(_event(one, _EVENT_OF[result.outcome], _data(result, contract, rule)))
         else:
-            data = _data(result.retained, contract, rules.get(result.object_id, ""))
-            data |= {"state": result.retained.outcome.value, "reason": _retained_reason(result)}
+            data = _data(stands, contract, rule)
+            data |= {"state": stands.outcome.value, "reason": _retained_reason(result)}
             events.append(_event(one, EventType.RETAINED, data))
     project.ledger.append(events + _replaced(project, objects, results, contract))
+
+
+_REPLACED = "It was loaded; then a newer object took the place of its rows."
 
 
 def _replaced(
@@ -85,22 +95,24 @@ def _replaced(
             },
         )
         for entry in entries.values()
-        if entry.state == "loaded"
+        if entry.state != "superseded"
     ]
 
 
 def tell_overwritten(project: Project, objects: Mapping[str, ClaimedObject], gone: Iterable[Verdict]) -> None:
     """Objects whose content no longer exists: superseded, or what was loaded before stays."""
-    entries = project.ledger.ask(queries.by_id, list(objects))
+    if not (lost := list(gone)):
+        return
+    commits = project.warehouse.commits([verdict.object_id for verdict in lost])
     events = []
-    for verdict in gone:
-        one, entry = objects[verdict.object_id], entries[verdict.object_id]
-        if entry.committed_at is None:
-            data: dict[str, object] = {"reason": verdict.reason, "flow_run_id": entry.flow_run_id}
-            events.append(_event(one, EventType.SUPERSEDED, data))
-        else:
+    for verdict in lost:
+        one, commit = objects[verdict.object_id], commits.get(verdict.object_id)
+        stands = commit is not None and commit.outcome is Outcome.LOADED and commit.replaced_by is None
+        if stands:
             reason = f"Its rows stay as they were loaded before: {verdict.reason}"
             events.append(_event(one, EventType.RETAINED, {"state": "loaded", "reason": reason}))
+        else:
+            events.append(_event(one, EventType.SUPERSEDED, {"reason": verdict.reason}))
     project.ledger.append(events)
 
 
@@ -128,6 +140,28 @@ def complete_committed(project: Project, batch: Batch) -> set[str]:
             project.references.publish(snapshot)
     tell(project, suspects, list(done.values()), contract=contract, rules={})
     return set(done)
+
+
+def give_up(project: Project, batch: Batch, done: set[str]) -> set[str]:
+    """Quarantine the objects on which too many runs have died; their ids."""
+    most = project.settings.ingest.max_crashes
+    lost = [one for one in batch.objects if one.crashes >= most and one.object.object_id not in done]
+    project.ledger.append(
+        [
+            _event(
+                one,
+                EventType.QUARANTINED,
+                {
+                    "rule": "crashed",
+                    "crashes": one.crashes,
+                    "reason": f"{one.crashes} runs died while they worked on it. It, or its size, is the "
+                    "likely cause. See the logs of those runs, then retry this one.",
+                },
+            )
+            for one in lost
+        ]
+    )
+    return {one.object.object_id for one in lost}
 
 
 def _data(result: LoadOutcome, contract: Contract, rule: str) -> dict[str, object]:

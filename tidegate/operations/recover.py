@@ -44,7 +44,7 @@ def release_dead_claims(ledger: Ledger, settings: Settings) -> list[DeadRun]:
         reason = is_dead(lease, settings.ingest.lease_seconds)
         if reason is None:
             continue
-        released = ledger.release(lease.flow_run_id, reason, max_crashes=settings.ingest.max_crashes)
+        released = ledger.release(lease.flow_run_id, reason)
         log.warning(
             "flow run %s is dead: %s Took back %d objects of %s.",
             lease.flow_run_id,

@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from tidegate import clock
-from tidegate.errors import ServerUnavailableError
+from tidegate.errors import FatalError, ServerUnavailableError
 from tidegate.ledger import Backlog, queries
 from tidegate.operations.recover import clean_staging, release_dead_claims
 from tidegate.prefect.runs import run_name
@@ -81,7 +81,7 @@ class Dispatcher:
             self._clean()
             self._recover()
             for backlog in self.project.ledger.ask(queries.backlogs):
-                self._serve(backlog)
+                self._serve_or_hold(backlog)
         except httpx.HTTPError as error:
             raise ServerUnavailableError(f"The Prefect server did not answer: {error!r}") from error
 
@@ -96,8 +96,20 @@ class Dispatcher:
         for lease in ledger.ask(queries.open_leases):
             if self._state_type(lease.flow_run_id) is StateType.CANCELLED:
                 ledger.end_claim(lease.flow_run_id, cancelled)
+        for run in ledger.ask(queries.runs_without_lease):
+            ledger.end_claim(run)
         for dead in release_dead_claims(ledger, settings):
             self._mark_crashed(dead.flow_run_id, f"{dead.reason} Its objects are pending again.")
+
+    def _serve_or_hold(self, backlog: Backlog) -> None:
+        """One dataset that can't be served, for its contract is gone or wrong, holds only itself."""
+        try:
+            self._serve(backlog)
+        except FatalError as error:
+            lane = self._lanes.setdefault(backlog.dataset, _Lane())
+            if lane.held != str(error):
+                lane.held = str(error)
+                log.warning("%s waits: %s", backlog.dataset, error, extra={"action": "dataset_held"})
 
     def _serve(self, backlog: Backlog) -> None:
         lane = self._lanes.setdefault(backlog.dataset, _Lane())

@@ -11,8 +11,13 @@ from tidegate.stages.model import RECORD
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_ISO_ZONED = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)$"
-_ISO_NAIVE = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?$"
+_ISO_SECOND = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"
+_ISO_OFFSET = r"(Z|[+-]\d\d:?\d\d)"
+_ISO_TIME = r"^\d\d:\d\d:\d\d$"
+#: Digits after the second's point that a type can keep; more would be cut off without a word.
+_PLACES = {"ms": 3, "us": 6, "ns": 9}
+#: What 64 bits of nanoseconds hold, in whole years.
+_NS_YEARS = (1678, 2261)
 _ISO_DATE = r"^\d{4}-\d\d-\d\d$"
 
 _EXPECTED = {
@@ -106,19 +111,21 @@ def _typed(name: str, kind: pl.DataType) -> pl.Expr:
 
 def _day_or_time(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
     if isinstance(kind, pl.Time):
-        return column.str.to_time("%H:%M:%S", strict=False)
+        time = column.str.to_time("%H:%M:%S", strict=False)
+        return pl.when(column.str.contains(_ISO_TIME)).then(time)
     date = column.str.to_date("%Y-%m-%d", strict=False)
     return pl.when(column.str.contains(_ISO_DATE)).then(date)
 
 
 def _moment(column: pl.Expr, kind: pl.Datetime) -> pl.Expr:
     unit = kind.time_unit
+    shape = _ISO_SECOND + rf"(\.\d{{1,{_PLACES[unit]}}})?"
+    fits = column.str.contains(f"{shape}{_ISO_OFFSET if kind.time_zone else ''}$")
+    if unit == "ns":
+        fits &= column.str.slice(0, 4).cast(pl.Int32, strict=False).is_between(*_NS_YEARS)
     iso = column.str.replace(" ", "T", literal=True)
     if kind.time_zone is None:
-        value = iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit=unit, strict=False)
-        return pl.when(column.str.contains(_ISO_NAIVE)).then(value)
+        return pl.when(fits).then(iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit=unit, strict=False))
     zoned = iso.str.replace(r"Z$", "+00:00").str.replace(r"([+-]\d\d)(\d\d)$", "${1}:${2}")
-    value = zoned.str.to_datetime(
-        "%Y-%m-%dT%H:%M:%S%.f%:z", time_unit=unit, time_zone="UTC", strict=False
-    ).dt.convert_time_zone(kind.time_zone)
-    return pl.when(column.str.contains(_ISO_ZONED)).then(value)
+    value = zoned.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit=unit, time_zone="UTC", strict=False)
+    return pl.when(fits).then(value.dt.convert_time_zone(kind.time_zone))

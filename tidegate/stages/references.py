@@ -10,14 +10,17 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from tidegate import clock
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tidegate.warehouse import Snapshot
 
 _POINTER = "latest.json"
-#: Older snapshots that stay for runs still using them.
+#: Snapshots that stay for runs still using them: the newest, and all that are not old.
 _KEEP = 3
+_KEEP_SECONDS = 86_400.0
 
 
 class References:
@@ -59,5 +62,7 @@ class References:
             return int(file.name.partition("-")[0])
 
         files = sorted((self.folder / newest.dataset).glob("*-*.parquet"), key=sequence, reverse=True)
+        oldest = clock.now().timestamp() - _KEEP_SECONDS
         for file in [file for file in files if sequence(file) <= newest.sequence][_KEEP:]:
-            file.unlink(missing_ok=True)
+            if file.stat().st_mtime < oldest:
+                file.unlink()

@@ -33,10 +33,17 @@ _SUPPORTED = (
 def pandera_schema(contract: Contract) -> Any:
     """The contract's schema as Pandera's object; ContractError when its class is wrong."""
     try:
-        return contract.schema.to_schema()
+        schema = contract.schema.to_schema()
     except Exception as error:
         msg = f"Contract {contract.name!r}: the schema {contract.schema.__name__} is wrong: {error}"
         raise ContractError(msg) from error
+    if schema.drop_invalid_rows:
+        msg = (
+            f"Contract {contract.name!r}: drop_invalid_rows lets rows vanish, or pass, without a reason. "
+            f"Remove it from {contract.schema.__name__}.Config; Tidegate sets bad rows aside by itself."
+        )
+        raise ContractError(msg)
+    return schema
 
 
 def file_columns(contract: Contract) -> dict[str, pl.DataType]:
