@@ -34,7 +34,8 @@ log = logging.getLogger("tidegate.dispatcher")
 _LOOK_SECONDS = 0.05
 #: Seconds between two steps when nothing was written: claims may have died meanwhile.
 _STEP_SECONDS = 1.0
-_MAX_PAUSE_SECONDS = 30.0
+#: A server that is just starting must not be waited for long after it has started.
+_MAX_PAUSE_SECONDS = 2.0
 
 
 class Process:
@@ -48,6 +49,7 @@ class Process:
 
     def run(self) -> int:
         """Run until told to stop; 0, or 1 when a part broke."""
+        _ = self.project.registry  # a contract that is wrong is told now, not with the first upload
         for source in open_sources(self.project.settings, is_expected=self._is_expected):
             self._spawn(source.name, partial(source.run, self._record, self._dead_letter, self.stop))
         self._spawn("event sink", self._deliver_events)
