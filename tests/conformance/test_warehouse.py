@@ -253,7 +253,8 @@ def test_a_newer_version_closes_the_rejected_rows_of_a_held_older_one(any_stage:
     any_stage.drop("a.csv", 1, held="over budget", rejected=[(1, "type")])
     newer = any_stage.drop("a.csv", 2, [A])
     late = any_stage.drop("a.csv", 1.5, held="over budget", rejected=[(1, "type")])
-    assert late.outcome is QUARANTINED
+    assert (late.outcome, late.replaced_by) == (QUARANTINED, newer.object_id)
+    assert any_stage.warehouse.commits([late.object_id]) == {late.object_id: late}
     assert any_stage.ask("SELECT closed_by FROM tidegate.rejected_rows") == [(newer.object_id,)] * 2
 
 

@@ -119,9 +119,11 @@ def _outcome(one: Decision, rows: tuple[int, int], rejected: int, moment: dateti
 
 
 def _placed(outcome: LoadOutcome, stands: str | None) -> LoadOutcome:
-    """The outcome, whose earlier load is told when this very batch put another in its place."""
-    if outcome.retained is None or stands is None:
+    """The outcome as its record says it, when this very batch has put another in its place."""
+    if stands is None:
         return outcome
+    if outcome.retained is None:
+        return replace(outcome, replaced_by=stands)
     return replace(outcome, retained=replace(outcome.retained, replaced_by=stands))
 
 

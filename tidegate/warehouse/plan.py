@@ -127,12 +127,16 @@ def plan_batch(policy: LoadPolicy, requests: Sequence[LoadRequest], known: Mappi
 
 
 def _arena(policy: LoadPolicy, one: ObjectVersion) -> tuple[str, ...]:
-    return () if isinstance(policy, Replace) else (one.store, one.bucket, one.key)
+    return () if isinstance(policy, Replace) else _full_key(one)
+
+
+def _full_key(one: ObjectVersion) -> tuple[str, str, str]:
+    return one.store, one.bucket, one.key
 
 
 def newer_in_dataset(candidate: ObjectVersion, other: ObjectVersion) -> bool:
     """Whether `candidate` was uploaded after `other`; ties between keys are broken by name."""
-    if _arena(Merge(key=()), candidate) == _arena(Merge(key=()), other):
+    if _full_key(candidate) == _full_key(other):
         return is_newer(candidate, other)
     return _place(candidate) > _place(other)
 
@@ -146,8 +150,6 @@ class _Standing:
     object: ObjectVersion
     content_sha256: str
     order_at: datetime
-    #: stood before this batch
-    record: Known | None
 
 
 class _Contest:
@@ -163,10 +165,8 @@ class _Contest:
         self.standing: _Standing | None = None
         active = [one for one in self.known.values() if one.active]
         if active:
-            self._stand(reduce(lambda a, b: a if self.newer(a.object, b.object) else b, active))
-
-    def _stand(self, record: Known) -> None:
-        self.standing = _Standing(record.object, record.content_sha256, record.order_at, record)
+            newest = reduce(lambda a, b: a if self.newer(a.object, b.object) else b, active)
+            self.standing = _Standing(newest.object, newest.content_sha256, newest.order_at)
 
     def settle(self, requests: Iterable[LoadRequest]) -> None:
         held: list[ObjectVersion] = []
@@ -242,7 +242,7 @@ class _Contest:
                     replaced.append(other)
         self.plan.replaced.update(dict.fromkeys(replaced, object_id))
         self.heads[object_id] = request.object
-        self.standing = _Standing(request.object, request.content_sha256, order_at, None)
+        self.standing = _Standing(request.object, request.content_sha256, order_at)
         self._note(request, Outcome.LOADED, "", tuple(replaced), order_at=order_at)
 
     def _retire(self, held: Iterable[ObjectVersion]) -> None:
