@@ -53,6 +53,15 @@ class Shop(pa.DataFrameModel):
     shop: str
     city: str
 
+class Plane(pa.DataFrameModel):
+    tail: str
+    seats: int
+
+planes = Contract(
+    name="planes", version="1.0.0", owner="o", description="d", keys=["planes/*.csv"], schema=Plane,
+    load=Merge(key=["tail"]),
+)
+
 class Dated(pa.DataFrameModel):
     day: str
 
@@ -155,6 +164,21 @@ def test_each_stage_tells_its_completion_with_one_correlation_id(project: Projec
     ]
     assert {event.correlation_id for event in story} == {story[0].id}
     assert story[4].data["references"]["shops"].startswith("shops/")
+
+
+def test_a_corrected_file_of_a_merged_table_takes_the_place_of_the_older(project: Project) -> None:
+    first = drop(project, "planes/1.csv", "tail,seats\nN1,2\nN2,2\n")
+    run(project, "planes")
+    corrected = drop(project, "planes/1.csv", "tail,seats\nN1,4\nN3,2\n")
+    run(project, "planes")
+    other = drop(project, "planes/2.csv", "tail,seats\nN1,6\n")
+    run(project, "planes")
+    assert rows(project, "SELECT tail, seats FROM planes ORDER BY 1") == [("N1", 6), ("N3", 2)]
+    assert [state(project, obj)[0] for obj in (first, corrected, other)] == [
+        "superseded",
+        "loaded",
+        "loaded",
+    ]
 
 
 def test_a_corrected_file_replaces_and_an_equal_one_changes_nothing(project: Project) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate import clock
-from tidegate.contracts import Contract, Merge
 from tidegate.events import Event, EventType
 from tidegate.events.model import event_id, iso
 from tidegate.ledger import queries
@@ -14,6 +13,7 @@ from tidegate.warehouse import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from tidegate.contracts import Contract
     from tidegate.ledger import Batch, ClaimedObject
     from tidegate.operations.project import Project
     from tidegate.stages.model import Verdict
@@ -53,7 +53,7 @@ def tell(
             data = _data(stands, contract, rule)
             data |= {"state": stands.outcome.value, "reason": _retained_reason(result)}
             events.append(_event(one, EventType.RETAINED, data))
-    project.ledger.append(events + _replaced(project, objects, results, contract))
+    project.ledger.append(events + _replaced(project, objects, results))
 
 
 _REPLACED = "It was loaded; then a newer object took the place of its rows."
@@ -63,11 +63,8 @@ def _replaced(
     project: Project,
     objects: Mapping[str, ClaimedObject],
     results: Sequence[LoadOutcome],
-    contract: Contract,
 ) -> list[Event]:
     """Loaded objects whose rows a newer one took the place of are superseded from now on."""
-    if isinstance(contract.load, Merge):
-        return []
     by = {
         other: result
         for result in results
