@@ -36,4 +36,7 @@ done_or_quarantined tidegate objects --state quarantined
 say 'tidegate status'
 done_or_quarantined tidegate status
 
-say 'The system is still up. Next: tidegate why flights/flights-2013-01-09-bad-rows.csv; tidegate down'
+say 'The system is still up. Next:
+  source .venv/bin/activate
+  tidegate why flights/flights-2013-01-09-bad-rows.csv
+  tidegate down'

@@ -47,6 +47,13 @@ def test_a_byte_order_mark_is_not_part_of_the_first_name() -> None:
     assert read.read_header(b"\xef\xbb\xbfa,b\n", COMMA) == ["a", "b"]
 
 
+def test_bytes_that_are_not_text_below_the_header_refuse_their_record_alone(tmp_path: Path) -> None:
+    content = b"a,b\n1,2\n3,\xff\n"
+    assert read.read_header(content, COMMA) == ["a", "b"]
+    result = read.read_rows(write(tmp_path, content), ["a", "b"], COMMA)
+    assert result.damaged.select("record", "line", "rule").rows() == [(2, 3, "encoding")]
+
+
 def test_a_character_cut_by_the_end_of_the_head_does_no_harm() -> None:
     head = b"a,b\n" + b"x" * (read.HEAD_BYTES - 5) + "ü".encode()[:1]
     assert len(head) == read.HEAD_BYTES

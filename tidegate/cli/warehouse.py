@@ -34,7 +34,9 @@ def query(
             raise UsageError(f"Several columns are called {', '.join(twice)}; name them apart with AS.")
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    print_table(columns, rows[:_TABLE_ROWS])
+    # Numbers as they are: a year is no 2,013.
+    shown = [[str(value) if type(value) is int else value for value in row] for row in rows[:_TABLE_ROWS]]
+    print_table(columns, shown)
     if len(rows) > _TABLE_ROWS:
         typer.echo(
             f"The first {_TABLE_ROWS:,} of {len(rows):,} rows. Use LIMIT, or --output json for all.",

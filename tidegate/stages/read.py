@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 #: How much of a file is looked at for its header.
 HEAD_BYTES = 64 * 1024
-#: Bytes of the longest character in any encoding Python knows.
-_LONGEST_CHARACTER = 8
 #: How much of a damaged record's text is kept.
 RAW_LIMIT = 4_000
 _FIELD_LIMIT = 16 * 1024 * 1024
@@ -56,31 +54,21 @@ def read_header(head: bytes, dialect: Dialect) -> list[str]:
     if b"\x00" in head and "16" not in dialect.encoding and "32" not in dialect.encoding:
         msg = "The file is not text: it holds NUL bytes where a header should be."
         raise ObjectRejectedError(msg, rule="not_text")
-    try:
-        text = _decoded(head, dialect.encoding)
-    except UnicodeDecodeError as error:
-        msg = f"The header can't be read as {dialect.encoding}: {error.reason} at byte {error.start}."
-        raise ObjectRejectedError(msg, rule="encoding") from None
+    # Only the header is judged here: what else is not text is refused record by record.
+    text = head.decode(_python_encoding(dialect.encoding), errors="surrogateescape")
     try:
         header = next(_reader(io.StringIO(text, newline=""), dialect), None)
     except csv.Error as error:
         raise ObjectRejectedError(f"The header can't be read: {error}.", rule="header") from None
+    if header is not None and any(_is_undecoded(name) for name in header):
+        msg = f"The header holds bytes that are not text in {dialect.encoding}."
+        raise ObjectRejectedError(msg, rule="encoding")
     if header is None or not any(name.strip() for name in header):
         raise ObjectRejectedError("The first line is blank: there is no header.", rule="header")
     if len(head) >= HEAD_BYTES and "\n" not in text and "\r" not in text:
         msg = f"No line ends in the first {HEAD_BYTES} bytes: this is not the CSV the contract expects."
         raise ObjectRejectedError(msg, rule="header")
     return header
-
-
-def _decoded(head: bytes, encoding: str) -> str:
-    try:
-        return head.decode(_python_encoding(encoding))
-    except UnicodeDecodeError as error:
-        if len(head) < HEAD_BYTES or error.start < len(head) - _LONGEST_CHARACTER:
-            raise
-        # The end of the head cut the last character in two.
-        return head[: error.start].decode(_python_encoding(encoding))
 
 
 def read_rows(path: Path, header: list[str], dialect: Dialect) -> TextRows:
@@ -195,10 +183,15 @@ def _frame(rows: list[list[str]], numbers: list[int], header: list[str]) -> pl.D
     return frame.insert_column(0, pl.Series(RECORD, numbers, dtype=pl.Int64))
 
 
+def _is_undecoded(text: str) -> bool:
+    """Whether the text holds bytes that its encoding had no character for."""
+    return any("\udc80" <= char <= "\udcff" for char in text)
+
+
 def _problem(fields: list[str] | csv.Error, raw: str, width: int) -> tuple[str, str] | None:
     if isinstance(fields, csv.Error):
         return "quoting", f"The record's quotes are damaged: {fields}."
-    if any("\udc80" <= char <= "\udcff" for char in raw):
+    if _is_undecoded(raw):
         return "encoding", "The record holds bytes that are not text in the declared encoding."
     if len(fields) != width:
         return "fields", f"The record has {len(fields)} fields, the header has {width}."
