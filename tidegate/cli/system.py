@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 #: Seconds that `down` gives the supervisor: the sum of what it gives its processes, and some more.
 _DOWN_SECONDS = 75.0
 
+#: Seconds in which another `up` that holds the lock must tell where it runs.
+_TELLS_SECONDS = 10.0
+
 DetachOption = Annotated[
     bool, typer.Option("--detach", "-d", help="Return when everything works, and leave it running.")
 ]
 
 
 @explained
-def up(detach: DetachOption = False, output: OutputOption = Output.TABLE) -> None:
+def up(detach: #: Seconds in which another `up` that holds the lock must tell where it runs.
+_TELLS_SECONDS = 10.0
+
+DetachOption = False, output: OutputOption = Output.TABLE) -> None:
     """Start everything: Prefect server and UI, sources, dispatcher, worker, deployments.
 
     [dim]Example:[/dim]  tidegate up            (Ctrl-C stops it)
@@ -99,7 +105,7 @@ def _stop(supervisor: psutil.Process) -> None:
 
 
 def _up_detached(settings: Settings, output: Output) -> None:
-    from tidegate.operations.running import log_dir, running
+    from tidegate.operations.running import log_dir, running, wait_until_written
     from tidegate.prefect.environment import python_path
     from tidegate.prefect.processes import rotate
 
@@ -129,8 +135,10 @@ def _up_detached(settings: Settings, output: Output) -> None:
         supervisor.wait()
         typer.echo("Stopped.", err=True)
         raise typer.Exit(FAILED) from None
-    system = running(settings)
-    if last.get("kind") == "already" and system is not None:
+    # Who is first holds the lock a moment before it tells where it runs.
+    already = last.get("kind") == "already"
+    system = wait_until_written(settings, _TELLS_SECONDS) if already else running(settings)
+    if already and system is not None:
         _tell_already(_when_ready(settings, system), output)
     elif last.get("kind") == "ready" and system is not None:
         _tell(system, output, already=False)

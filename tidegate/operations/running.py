@@ -81,6 +81,14 @@ def running(settings: Settings) -> RunningSystem | None:
     return system if system and find_process(system.pid, system.pid_started) else None
 
 
+def wait_until_written(settings: Settings, seconds: float) -> RunningSystem | None:
+    """The system of another `tidegate up` that has only just begun; None when it tells nothing."""
+    deadline = time.monotonic() + seconds
+    while (system := running(settings)) is None and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+    return system
+
+
 def wait_until_ready(settings: Settings) -> RunningSystem | None:
     """The system when its start is over; None when it came to nothing."""
     while (system := running(settings)) and system.state == "starting":
