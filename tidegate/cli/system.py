@@ -30,10 +30,7 @@ DetachOption = Annotated[
 
 
 @explained
-def up(detach: #: Seconds in which another `up` that holds the lock must tell where it runs.
-_TELLS_SECONDS = 10.0
-
-DetachOption = False, output: OutputOption = Output.TABLE) -> None:
+def up(detach: DetachOption = False, output: OutputOption = Output.TABLE) -> None:
     """Start everything: Prefect server and UI, sources, dispatcher, worker, deployments.
 
     [dim]Example:[/dim]  tidegate up            (Ctrl-C stops it)
