@@ -63,8 +63,8 @@ def publish_table(summary: BatchSummary) -> None:
 
 def conclude(summary: BatchSummary, failure: str | None) -> State[Any]:
     """The run's final state: Failed for trouble, Quarantined for held objects, else Completed."""
-    if failure is not None:
-        return Failed(message=f"{failure} {summary.sentence()}")
+    if failure is not None or summary.states["failed"]:
+        return Failed(message=f"{failure or ''} {summary.sentence()}".strip())
     held = [entry for entry in summary.entries if entry.state == "quarantined"]
     if held:
         named = " ".join(f"{entry.key}: {entry.reason}" for entry in held[:_NAMED])
