@@ -3,26 +3,31 @@
 This is all that a module in ``data_contracts/`` imports from Tidegate.
 """
 
-from tidegate.contracts.model import (
+from tidegate.contracts.columns import Columns, Parse
+from tidegate.contracts.dialect import DETECT, Dialect
+from tidegate.contracts.model import Contract, Step
+from tidegate.contracts.policies import (
     Append,
     Budget,
-    Contract,
-    Dialect,
+    ControlTotals,
     LoadPolicy,
     Lookup,
     Merge,
     Replace,
-    Step,
 )
 
 __all__ = [
+    "DETECT",
     "Append",
     "Budget",
+    "Columns",
     "Contract",
+    "ControlTotals",
     "Dialect",
     "LoadPolicy",
     "Lookup",
     "Merge",
+    "Parse",
     "Replace",
     "Step",
 ]

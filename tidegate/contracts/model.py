@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tidegate.contracts.columns import Columns, Parse
+from tidegate.contracts.dialect import DETECT, Dialect
 from tidegate.contracts.keys import KeyPattern
+from tidegate.contracts.policies import Append, Budget, ControlTotals, LoadPolicy, Lookup
 from tidegate.errors import ContractError
 
 if TYPE_CHECKING:
@@ -20,84 +23,6 @@ Step = Callable[["pl.LazyFrame"], "pl.LazyFrame"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dialect:
-    """How the files of a dataset are written."""
-
-    delimiter: str = ","
-    quote: str = '"'
-    encoding: str = "utf-8"
-
-    def __post_init__(self) -> None:
-        for name in ("delimiter", "quote"):
-            if len(getattr(self, name)) != 1:
-                msg = f"Dialect({name}={getattr(self, name)!r}): must be one character."
-                raise ContractError(msg)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Append:
-    """The table is the union of the newest version of every key.
-
-    A corrected file under the same key replaces the rows of the older version; one with the same
-    content changes nothing.
-    """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Merge:
-    """Upsert on `key`. The newest row wins: by `order_by` first, then by its object's order."""
-
-    key: Sequence[str]
-    #: column that says which of two rows with one key is newer; None: the object's order alone
-    order_by: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Replace:
-    """The newest object is the table."""
-
-    #: whether a file without rows may empty the table; else it is quarantined
-    allow_empty: bool = False
-
-
-LoadPolicy = Append | Merge | Replace
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lookup:
-    """Take columns from another dataset, matched by key; rows without a match get nulls.
-
-    Of several reference rows with one key, the first of the newest object counts.
-    """
-
-    #: the reference dataset
-    dataset: str
-    #: this dataset's column -> the reference's column
-    on: Mapping[str, str]
-    #: new column here -> the reference's column
-    take: Mapping[str, str]
-    #: seconds an object waits for a reference that was never loaded, before it is quarantined
-    hold_seconds: float = 600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """How many rows of one object may be refused before the whole object is held."""
-
-    max_rows: int | None = None
-    #: share of rows read, 0 to 1
-    max_share: float | None = None
-
-    def exceeded_by(self, rejected: int, read: int) -> bool:
-        """Whether `rejected` of `read` rows are too many; all of them always are."""
-        if rejected and rejected == read:
-            return True
-        if self.max_rows is not None and rejected > self.max_rows:
-            return True
-        return self.max_share is not None and read > 0 and rejected / read > self.max_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +43,26 @@ class Contract:
     keys: Sequence[str]
     #: a pandera.polars DataFrameModel: columns of the file, typed, in any order
     schema: type[Any]
-    dialect: Dialect = Dialect()
-    #: texts that mean "no value", in every column
+    #: how the files are written; "detect" is short for ``Dialect.detect()``
+    dialect: Dialect = field(default_factory=Dialect)
+    #: which columns a file may have
+    columns: Columns = field(default_factory=Columns)
+    #: texts that mean "no value", in every column without rules of its own
     null_tokens: Sequence[str] = ("",)
+    #: whether blanks around every text are taken off before it is read
+    trim: bool = False
+    #: column -> how its texts are read
+    parse: Mapping[str, Parse] = field(default_factory=dict)
     normalize: Sequence[Step] = ()
     enrich: Sequence[Lookup | Step] = ()
     load: LoadPolicy = field(default_factory=Append)
     budget: Budget = field(default_factory=Budget)
+    #: what the supplier says the file holds
+    totals: ControlTotals | None = None
 
     def __post_init__(self) -> None:
+        if vars(self)["dialect"] == DETECT:
+            object.__setattr__(self, "dialect", Dialect.detect())
         if not _NAME.fullmatch(self.name):
             self._wrong("name", "use lower-case letters, digits and underscores, a letter first")
         if not _VERSION.fullmatch(self.version):
