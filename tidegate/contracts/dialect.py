@@ -97,9 +97,7 @@ class Dialect:
         if self.header_lines < 0:
             self._wrong("header_lines", "use 0 for files without a header, else a number of lines")
         if self.preamble_lines == DETECT and self.header_lines == 0:
-            self._wrong(
-                "preamble_lines", "without a header nothing tells where it ends: give a number"
-            )
+            self._wrong("preamble_lines", "without a header nothing tells where it ends: give a number")
         if self.comment is not None and (not self.comment or set(self.comment) & set("\r\n")):
             self._wrong("comment", "give the text that begins a comment line, such as '#'")
         if self.footer is not None:
