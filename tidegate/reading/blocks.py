@@ -1,0 +1,146 @@
+"""From marked lines to a block: rows of text, and damaged records with their raw text."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from tidegate.reading.encoding import original_offsets
+from tidegate.reading.marks import Marks, mark_fast, mark_patient, selected
+from tidegate.reading.model import LINE, RECORD, REJECTION_SCHEMA, Block, raw_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from tidegate.reading.lines import Lines
+    from tidegate.reading.marks import Rules
+    from tidegate.reading.model import Place
+
+
+def build_block(
+    text: bytes,
+    lines: Lines,
+    rules: Rules,
+    layout: Mapping[str, int | None],
+    place: Place,
+    *,
+    beyond: int | None,
+    patient: bool,
+) -> tuple[Block, int]:
+    """The block of the whole records in `text`, and how many of its bytes they take.
+
+    `beyond`: how many bytes are known to follow, None when nothing ever will.
+    `layout`: column of the schema -> index of its field in the file, None where the file has none.
+    """
+    mark = mark_patient if patient else mark_fast
+    marks = mark(text, lines, rules, beyond)
+    if marks.used < len(lines):
+        text = text[: int(lines.starts[marks.used])]
+        lines = lines.first(marks.used, len(text))
+        marks.kinds = marks.kinds[: marks.used]
+    firsts, afters = _records(marks)
+    block = Block(
+        place=place,
+        text=text,
+        lines=lines,
+        kinds=marks.kinds,
+        firsts=firsts,
+        afters=afters,
+        rows=_rows(text, lines, marks, rules, layout, place, firsts),
+        damaged=_damaged(text, lines, marks, place, firsts),
+    )
+    return block, len(text)
+
+
+def _records(marks: Marks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First line, and line after the last, of all records in order."""
+    walked, damaged = marks.walked, marks.damaged
+    if not walked and not damaged:
+        return marks.plain, marks.plain + 1
+    rest = np.array([(one[0], one[1]) for one in chain(walked, damaged)], dtype=np.int64).reshape(-1, 2)
+    firsts = np.concatenate((marks.plain, rest[:, 0]))
+    afters = np.concatenate((marks.plain + 1, rest[:, 1]))
+    order = np.argsort(firsts, kind="stable")
+    return firsts[order], afters[order]
+
+
+def _rows(
+    text: bytes,
+    lines: Lines,
+    marks: Marks,
+    rules: Rules,
+    layout: Mapping[str, int | None],
+    place: Place,
+    firsts: NDArray[np.int64],
+) -> pl.DataFrame:
+    grammar = rules.grammar
+    names = [f"f{index}" for index in range(grammar.width)]
+    frame = _parsed(text, lines, marks, rules, names)
+    at = marks.plain
+    if marks.walked:
+        fields = [[one.decode() for one in record] for _, _, record in marks.walked]
+        walked = pl.DataFrame(fields, schema=dict.fromkeys(names, pl.String), orient="row")
+        at = np.concatenate((at, np.array([first for first, _, _ in marks.walked], dtype=np.int64)))
+        order = np.argsort(at, kind="stable")
+        frame, at = pl.concat([frame, walked])[order], at[order]
+    numbers = np.searchsorted(firsts, at) + place.records + 1
+    columns = {
+        name: pl.col(names[index]) if index is not None else pl.lit(None, dtype=pl.String)
+        for name, index in layout.items()
+    }
+    return frame.select(
+        pl.Series(RECORD, numbers, dtype=pl.Int64),
+        pl.Series(LINE, at + place.lines + 1, dtype=pl.Int64),
+        **columns,
+    )
+
+
+def _parsed(text: bytes, lines: Lines, marks: Marks, rules: Rules, names: list[str]) -> pl.DataFrame:
+    """The fields of the plain lines, which are known to be well-formed and of the right width."""
+    schema = dict.fromkeys(names, pl.String())
+    if not len(marks.plain):
+        return pl.DataFrame(schema=schema)
+    grammar = rules.grammar
+    some = selected(text, np.frombuffer(text, dtype=np.uint8), lines, marks.plain)
+    quote = grammar.quote if grammar.quote is not None and grammar.quote in some else None
+    # Polars takes a byte order mark at the beginning off, which in the middle of an object is text.
+    marked = some.startswith(b"\xef\xbb\xbf")
+    frame = pl.read_csv(
+        grammar.delimiter * (grammar.width - 1) + b"\n" + some if marked else some,
+        has_header=False,
+        schema=schema,
+        separator=grammar.delimiter.decode(),
+        quote_char=quote.decode() if quote is not None else None,
+        empty_string_is_null=False,
+        infer_schema=False,
+    )
+    return frame.slice(1) if marked else frame
+
+
+def _damaged(
+    text: bytes, lines: Lines, marks: Marks, place: Place, firsts: NDArray[np.int64]
+) -> pl.DataFrame:
+    if not marks.damaged:
+        return pl.DataFrame(schema=REJECTION_SCHEMA)
+    damaged = sorted(marks.damaged)
+    at = np.array([one[0] for one in damaged], dtype=np.int64)
+    starts = lines.starts[at]
+    ends = lines.ends[np.array([one[1] for one in damaged], dtype=np.int64) - 1]
+    return pl.DataFrame(
+        {
+            "record": np.searchsorted(firsts, at) + place.records + 1,
+            "line": at + place.lines + 1,
+            "offset": original_offsets(text, starts, place.encoding, place.offset),
+            "column": [None] * len(damaged),
+            "rule": [one[2] for one in damaged],
+            "value": [None] * len(damaged),
+            "message": [one[3] for one in damaged],
+            "raw": raw_texts(text, starts, ends),
+        },
+        schema=REJECTION_SCHEMA,
+    )

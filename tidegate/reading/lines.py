@@ -1,0 +1,81 @@
+"""Physical lines of a piece of text, found all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NEWLINE, _RETURN = 10, 13
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    r"""Where each physical line begins and ends; ``\n``, ``\r\n`` and ``\r`` end one."""
+
+    #: first byte
+    starts: NDArray[np.int64]
+    #: byte after the last one, the line end left out
+    ends: NDArray[np.int64]
+    #: positions of returns that end a line by themselves
+    lone_returns: NDArray[np.int64]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def count(self, byte: NDArray[np.uint8], mark: int) -> NDArray[np.int32]:
+        """How often a byte that is no line end stands in each line."""
+        if not len(self.starts):
+            return np.zeros(0, dtype=np.int32)
+        return np.add.reduceat(byte == mark, self.starts, dtype=np.int32)
+
+    def first(self, number: int, size: int) -> Lines:
+        """The first lines only, of a text that was cut to `size` bytes after them."""
+        return Lines(
+            starts=self.starts[:number],
+            ends=self.ends[:number],
+            lone_returns=self.lone_returns[self.lone_returns < size],
+            size=size,
+        )
+
+    def at(self, position: int) -> int:
+        """Index of the line that begins at `position`; their number at the end of the text."""
+        return int(np.searchsorted(self.starts, position))
+
+
+def split_lines(text: bytes) -> Lines:
+    """All physical lines of `text`; the last one may lack its end."""
+    byte = np.frombuffer(text, dtype=np.uint8)
+    returns = text.count(b"\r")
+    crlf = text.count(b"\r\n") if returns else 0
+    lone = np.zeros(0, dtype=np.int64)
+    is_end = byte == _NEWLINE
+    if returns > crlf:
+        alone = byte == _RETURN
+        alone[:-1] &= byte[1:] != _NEWLINE
+        lone = np.flatnonzero(alone)
+        is_end |= alone
+    terminators = np.flatnonzero(is_end)
+    ends = terminators.copy()
+    if crlf:
+        before = byte[np.maximum(terminators - 1, 0)]
+        ends -= (byte[terminators] == _NEWLINE) & (terminators > 0) & (before == _RETURN)
+    starts = np.concatenate((np.zeros(1, dtype=np.int64), terminators + 1))
+    if starts[-1] == len(text):
+        starts = starts[:-1]
+    else:
+        ends = np.concatenate((ends, np.array([len(text)], dtype=np.int64)))
+    return Lines(starts=starts, ends=ends, lone_returns=lone, size=len(text))
+
+
+def cut_after_last_line(text: bytes) -> int:
+    """How much of `text` is whole lines, when more text may follow."""
+    # A return at the very end may be half of a line end.
+    newline = text.rfind(b"\n")
+    lone = text.rfind(b"\r", newline + 1, len(text) - 1)
+    return max(newline, lone) + 1

@@ -1,0 +1,140 @@
+"""Words of reading: kinds of lines, the engine's columns, and a block of records."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from tidegate.reading.encoding import original_offsets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tidegate.reading.lines import Lines
+
+#: The engine's own columns: the record's number in its file, and the physical line it begins on.
+RECORD = "_record"
+LINE = "_line"
+#: Byte offset of a record's first byte in the decompressed object.
+OFFSET = "_offset"
+
+#: Columns of rejections: one row a broken rule.
+REJECTION_SCHEMA: dict[str, pl.DataType] = {
+    "record": pl.Int64(),
+    "line": pl.Int64(),
+    "offset": pl.Int64(),
+    "column": pl.String(),
+    "rule": pl.String(),
+    "value": pl.String(),
+    "message": pl.String(),
+    "raw": pl.String(),
+}
+
+#: How much of a record's text is kept with its rejection, in characters.
+RAW_LIMIT = 64 * 1024
+#: A record longer than this, in bytes, is refused.
+RECORD_LIMIT = 16 * 1024 * 1024
+
+
+class LineKind(IntEnum):
+    """What a physical line is; each line is of exactly one kind."""
+
+    ACCEPTED = 0
+    REJECTED = 1
+    HEADER = 2
+    PREAMBLE = 3
+    BLANK = 4
+    COMMENT = 5
+    FOOTER = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a block stands in its object; all counts are of what lies before it."""
+
+    #: physical lines
+    lines: int = 0
+    #: records
+    records: int = 0
+    #: bytes of the decompressed object
+    offset: int = 0
+    #: the object's encoding
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Some whole records of an object, in order, and every line that stands between them."""
+
+    place: Place
+    text: bytes
+    lines: Lines
+    #: `LineKind` of each line, before the values are looked at
+    kinds: NDArray[np.uint8]
+    #: index of each record's first line, and of the line after its last
+    firsts: NDArray[np.int64]
+    afters: NDArray[np.int64]
+    #: sound records: ``_record``, ``_line``, and one text column for each column of the schema
+    rows: pl.DataFrame
+    #: damaged records, columns of `REJECTION_SCHEMA`
+    damaged: pl.DataFrame
+
+    @property
+    def records(self) -> int:
+        """How many records it has, damaged ones too."""
+        return len(self.firsts)
+
+    def line_kinds(self, rejected: Sequence[int] | pl.Series) -> NDArray[np.uint8]:
+        """The kinds of its lines once the records of these numbers are known to be rejected, too."""
+        kinds = self.kinds.copy()
+        for index in np.asarray(rejected, dtype=np.int64) - self.place.records - 1:
+            kinds[self.firsts[index] : self.afters[index]] = LineKind.REJECTED
+        return kinds
+
+    def origins(self, records: pl.Series) -> pl.DataFrame:
+        """``record``, ``line``, ``offset`` and ``raw`` of the records of these numbers."""
+        indexes = records.to_numpy() - self.place.records - 1
+        firsts, lasts = self.firsts[indexes], self.afters[indexes] - 1
+        starts, ends = self.lines.starts[firsts], self.lines.ends[lasts]
+        return pl.DataFrame(
+            {
+                "record": records,
+                "line": firsts + self.place.lines + 1,
+                "offset": original_offsets(self.text, starts, self.place.encoding, self.place.offset),
+                "raw": raw_texts(self.text, starts, ends),
+            },
+            schema={name: REJECTION_SCHEMA[name] for name in ("record", "line", "offset", "raw")},
+        )
+
+
+#: How `backslashreplace` shows the UTF-8 of U+DC80 to U+DCFF.
+_SURROGATE = re.compile(r"\\xed\\x(b[2-3])\\x([89ab][0-9a-f])")
+
+
+def raw_texts(text: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[str]:
+    """What stands between each start and end, as text that can always be shown."""
+    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+    if text.isascii():
+        whole = text.decode("ascii")
+        return [whole[start : min(end, start + RAW_LIMIT)] for start, end in pairs]
+    return [_shown(text[start : min(end, start + 4 * RAW_LIMIT)]) for start, end in pairs]
+
+
+def _shown(raw: bytes) -> str:
+    try:
+        return raw.decode()[:RAW_LIMIT]
+    except UnicodeDecodeError:
+        # What an 8-bit encoding could not read came here as a lone surrogate: show its byte again.
+        text = raw.decode("utf-8", "backslashreplace")
+        return _SURROGATE.sub(lambda found: rf"\x{_byte_of(found):02x}", text)[:RAW_LIMIT]
+
+
+def _byte_of(found: re.Match[str]) -> int:
+    return ((int(found[1], 16) & 0x3F) << 6 | int(found[2], 16) & 0x3F) & 0xFF
