@@ -2,130 +2,170 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tidegate.stages.model import RECORD
+from tidegate.contracts.columns import Parse
+from tidegate.errors import ContractError
+from tidegate.stages.expected import type_sentence
+from tidegate.stages.model import RECORD, REJECTION_SCHEMA
+from tidegate.stages.moments import check_formats, moment_readings
+from tidegate.stages.numbers import number_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-_ISO_SECOND = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"
-_ISO_OFFSET = r"(Z|[+-]\d\d:?\d\d)"
-_ISO_TIME = r"^\d\d:\d\d:\d\d$"
-#: Digits after the second's point that a type can keep; more would be cut off without a word.
-_PLACES = {"ms": 3, "us": 6, "ns": 9}
-#: What 64 bits of nanoseconds hold, in whole years.
-_NS_YEARS = (1678, 2261)
-_ISO_DATE = r"^\d{4}-\d\d-\d\d$"
+    from tidegate.contracts import Contract
 
-_EXPECTED = {
-    "Boolean": "true or false",
-    "Date": "a date such as 2026-01-31",
-    "Datetime": "a moment such as 2026-01-31T13:45:00Z",
-    "Time": "a time such as 13:45:00",
-    "Decimal": "a decimal number such as 12.50 with the declared number of places",
-    "Float32": "a number",
-    "Float64": "a number",
+#: Columns of the rejections that parsing and checking make.
+BROKEN = ("record", "column", "rule", "value", "message")
+#: What "blanks around a text" are; no-break blanks and line ends stay, and show.
+_BLANKS = " \t"
+_NO_RULE = Parse()
+#: field of Parse -> the types that it has a meaning for
+_MEANT_FOR: dict[str, tuple[str, Callable[[pl.DataType], bool]]] = {
+    "formats": ("dates, times and moments", lambda kind: kind.is_temporal()),
+    "time_zone": (
+        "moments with a time zone, such as Annotated[pl.Datetime, 'us', 'UTC']",
+        lambda kind: isinstance(kind, pl.Datetime) and kind.time_zone is not None,
+    ),
+    "decimal": ("floats and decimals", lambda kind: kind.is_float() or kind.is_decimal()),
+    "thousands": ("numbers", lambda kind: kind.is_numeric()),
+    "true": ("booleans", lambda kind: isinstance(kind, pl.Boolean)),
+    "false": ("booleans", lambda kind: isinstance(kind, pl.Boolean)),
 }
 
 
-def parse(
-    text: pl.DataFrame, columns: Mapping[str, pl.DataType], null_tokens: Sequence[str]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Parse a frame of text columns (and ``_record``) into the given types.
+@dataclass(frozen=True)
+class Parsed:
+    """All records of a frame, typed, and what could not be read of them."""
 
-    Returns the typed rows that could be read whole, and the rejections (columns of
-    `REJECTION_SCHEMA` without ``line`` and ``raw``) of all the others.
+    #: the engine's own columns, untouched, and the schema's; null where no value is or none could be read
+    rows: pl.DataFrame
+    #: columns of `BROKEN`, one row for each value that could not be read
+    unread: pl.DataFrame
+    #: the rows as they were written, where sentences about them shall show that
+    text: pl.DataFrame | None = None
+
+
+def parse(text: pl.DataFrame, columns: Mapping[str, pl.DataType], contract: Contract) -> Parsed:
+    """Read a frame of texts into the given types, as the contract says.
+
+    `text` holds ``_record``, the columns, and perhaps more of the engine's own, with _ in front.
     """
-    cleaned = text.with_columns(_without_nulls(name, null_tokens) for name in columns)
-    typed = cleaned.select(RECORD, *(_typed(name, kind).alias(name) for name, kind in columns.items()))
-    unread = [
-        cleaned.select(
-            record=pl.col(RECORD),
-            column=pl.lit(name),
-            rule=pl.lit("type"),
-            value=pl.col(name),
-            message=pl.format(
-                "{} is {} but must be {}.", pl.lit(name), _quoted(name), pl.lit(expected(columns[name]))
-            ),
-        ).filter(cleaned[name].is_not_null() & typed[name].is_null())
-        for name in columns
-        if columns[name] != pl.String
-    ]
-    rejections = pl.concat([frame for frame in unread if frame.height] or unread[:1] or [_nothing()])
-    if not rejections.height:
-        return typed, rejections
-    bad = rejections["record"].unique()
-    return typed.filter(~pl.col(RECORD).is_in(bad.implode())), rejections
-
-
-def expected(kind: pl.DataType) -> str:
-    """What a supplier should write for this type."""
-    name = type(kind).__name__
-    if kind.is_integer():
-        return "a whole number" if kind == pl.Int64 else f"a whole number ({name})"
-    if isinstance(kind, pl.Datetime) and kind.time_zone is None:
-        return "a moment without zone such as 2026-01-31T13:45:00"
-    return _EXPECTED.get(name, name)
-
-
-def _nothing() -> pl.DataFrame:
-    return pl.DataFrame(
-        schema={
-            "record": pl.Int64,
-            "column": pl.String,
-            "rule": pl.String,
-            "value": pl.String,
-            "message": pl.String,
-        }
+    rules = {name: contract.parse.get(name, _NO_RULE) for name in columns}
+    cleaned = text.select(
+        pl.col("^_.*$"),
+        *(_cleaned(name, rules[name], contract) for name in columns),
     )
+    ways = {name: _readings(kind, rules[name]) for name, kind in columns.items()}
+    typed = cleaned.with_columns(way[0](pl.col(name)).alias(name) for name, way in ways.items() if way)
+    for name, way in ways.items():
+        for read in way[1:]:
+            if typed[name].null_count() == cleaned[name].null_count():
+                break
+            typed = typed.with_columns(_further(typed[name], cleaned[name], read))
+    unread = [
+        _unread(text, cleaned, typed, name, type_sentence(name, kind, rules[name]))
+        for name, kind in columns.items()
+        if typed[name].null_count() != cleaned[name].null_count()
+    ]
+    return Parsed(typed, pl.concat([no_rejections(), *unread]), text)
 
 
-def _quoted(name: str) -> pl.Expr:
-    return pl.format("'{}'", pl.col(name).str.slice(0, 100))
+def no_rejections() -> pl.DataFrame:
+    """A frame of `BROKEN` without rows."""
+    return pl.DataFrame(schema={name: REJECTION_SCHEMA[name] for name in BROKEN})
 
 
-def _without_nulls(name: str, null_tokens: Sequence[str]) -> pl.Expr:
+def null_tokens(contract: Contract, column: str) -> Sequence[str]:
+    """The texts of `column` that mean "no value"."""
+    own = contract.parse.get(column, _NO_RULE).null_tokens
+    return contract.null_tokens if own is None else own
+
+
+def check_rules(contract: Contract, columns: Mapping[str, pl.DataType]) -> None:
+    """ContractError when a rule of `contract.parse` can't apply to its column."""
+    for name, rule in contract.parse.items():
+        if name not in columns:
+            _wrong(contract, name, f"the schema has no such column; it has {', '.join(columns)}")
+        kind = columns[name]
+        for field in fields(rule):
+            meant = _MEANT_FOR.get(field.name)
+            if meant and getattr(rule, field.name) != field.default and not meant[1](kind):
+                _wrong(contract, name, f"{field.name} is for {meant[0]}, and the column is {kind}; remove it")
+        try:
+            if kind.is_temporal():
+                check_formats(kind, rule)
+        except ValueError as error:
+            _wrong(contract, name, str(error))
+        if rule.time_zone is not None:
+            _check_zone(contract, name, rule.time_zone)
+    for name, kind in columns.items():
+        if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
+            _check_zone(contract, name, kind.time_zone)
+
+
+def _check_zone(contract: Contract, column: str, zone: str) -> None:
+    try:
+        pl.Series([None], dtype=pl.Datetime("us")).dt.replace_time_zone(zone)
+    except pl.exceptions.ComputeError:
+        _wrong(
+            contract, column, f"there is no time zone {zone!r}; use a name such as 'Europe/Zurich' or 'UTC'"
+        )
+
+
+def _wrong(contract: Contract, column: str, problem: str) -> None:
+    msg = f"Contract {contract.name!r} {contract.version}: how column {column!r} is read: {problem}."
+    raise ContractError(msg)
+
+
+def _cleaned(name: str, rule: Parse, contract: Contract) -> pl.Expr:
     column = pl.col(name)
-    return pl.when(~column.is_in(list(null_tokens))).then(column).alias(name)
-
-
-def _typed(name: str, kind: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if isinstance(kind, pl.String):
+    if contract.trim if rule.trim is None else rule.trim:
+        column = column.str.strip_chars(_BLANKS)
+    nulls = list(null_tokens(contract, name))
+    if not nulls:
         return column
+    empty = column == nulls[0] if len(nulls) == 1 else column.is_in(nulls)
+    return pl.when(~empty).then(column).alias(name)
+
+
+def _readings(kind: pl.DataType, rule: Parse) -> list[Callable[[pl.Expr], pl.Expr]]:
+    if isinstance(kind, pl.String):
+        return []
     if kind.is_temporal():
-        return _moment(column, kind) if isinstance(kind, pl.Datetime) else _day_or_time(column, kind)
-    if isinstance(kind, pl.Boolean):
-        lower = column.str.to_lowercase()
-        return pl.when(lower == "true").then(True).when(lower == "false").then(False)
-    value = column.cast(kind, strict=False)
-    if isinstance(kind, pl.Decimal):
-        exact = rf"^[+-]?\d+(\.\d{{1,{kind.scale}}})?$" if kind.scale else r"^[+-]?\d+$"
-        return pl.when(column.str.contains(exact)).then(value)
-    # "inf", "nan" and numbers too large for the type are not what a supplier means by a number.
-    return pl.when(value.is_finite()).then(value) if kind.is_float() else value
+        return moment_readings(kind, rule)
+    return [_truth(rule)] if isinstance(kind, pl.Boolean) else [number_reading(kind, rule)]
 
 
-def _day_or_time(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    if isinstance(kind, pl.Time):
-        time = column.str.to_time("%H:%M:%S", strict=False)
-        return pl.when(column.str.contains(_ISO_TIME)).then(time)
-    date = column.str.to_date("%Y-%m-%d", strict=False)
-    return pl.when(column.str.contains(_ISO_DATE)).then(date)
+def _truth(rule: Parse) -> Callable[[pl.Expr], pl.Expr]:
+    true, false = ([text.lower() for text in texts] for texts in (rule.true, rule.false))
+
+    def read(text: pl.Expr) -> pl.Expr:
+        lower = text.str.to_lowercase()
+        return pl.when(lower.is_in(true)).then(statement=True).when(lower.is_in(false)).then(statement=False)
+
+    return read
 
 
-def _moment(column: pl.Expr, kind: pl.Datetime) -> pl.Expr:
-    unit = kind.time_unit
-    shape = _ISO_SECOND + rf"(\.\d{{1,{_PLACES[unit]}}})?"
-    fits = column.str.contains(f"{shape}{_ISO_OFFSET if kind.time_zone else ''}$")
-    if unit == "ns":
-        fits &= column.str.slice(0, 4).cast(pl.Int32, strict=False).is_between(*_NS_YEARS)
-    iso = column.str.replace(" ", "T", literal=True)
-    if kind.time_zone is None:
-        return pl.when(fits).then(iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit=unit, strict=False))
-    zoned = iso.str.replace(r"Z$", "+00:00").str.replace(r"([+-]\d\d)(\d\d)$", "${1}:${2}")
-    value = zoned.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit=unit, time_zone="UTC", strict=False)
-    return pl.when(fits).then(value.dt.convert_time_zone(kind.time_zone))
+def _further(value: pl.Series, text: pl.Series, read: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
+    pair = pl.DataFrame({"value": value, "text": text})
+    missing = pl.when(pl.col("value").is_null()).then(pl.col("text"))
+    return pair.select(pl.coalesce(pl.col("value"), read(missing)).alias(value.name)).to_series()
+
+
+def _unread(
+    text: pl.DataFrame, cleaned: pl.DataFrame, typed: pl.DataFrame, name: str, sentence: pl.Expr
+) -> pl.DataFrame:
+    lost = cleaned[name].is_not_null() & typed[name].is_null()
+    frame = pl.DataFrame({"record": text[RECORD], "value": text[name], "cleaned": cleaned[name]}).filter(lost)
+    return frame.select(
+        pl.col("record").cast(pl.Int64),
+        pl.lit(name).alias("column"),
+        pl.lit("type").alias("rule"),
+        pl.col("value"),
+        sentence.alias("message"),
+    )

@@ -9,6 +9,8 @@ import polars as pl
 from tidegate.contracts import Contract, Lookup
 from tidegate.errors import ContractError
 from tidegate.stages.model import RECORD
+from tidegate.stages.parse import check_rules
+from tidegate.stages.schema_options import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,12 +39,7 @@ def pandera_schema(contract: Contract) -> Any:
     except Exception as error:
         msg = f"Contract {contract.name!r}: the schema {contract.schema.__name__} is wrong: {error}"
         raise ContractError(msg) from error
-    if schema.drop_invalid_rows:
-        msg = (
-            f"Contract {contract.name!r}: drop_invalid_rows lets rows vanish, or pass, without a reason. "
-            f"Remove it from {contract.schema.__name__}.Config; Tidegate sets bad rows aside by itself."
-        )
-        raise ContractError(msg)
+    check_options(contract, schema)
     return schema
 
 
@@ -71,7 +68,9 @@ def table_columns(contract: Contract, registry: Registry) -> dict[str, pl.DataTy
 
     Found by running the contract's steps over a frame without rows.
     """
-    frame = pl.LazyFrame(schema={RECORD: pl.Int64, **file_columns(contract)})
+    columns = file_columns(contract)
+    check_rules(contract, columns)
+    frame = pl.LazyFrame(schema={RECORD: pl.Int64, **columns})
     for step in (*contract.normalize, *contract.enrich):
         if isinstance(step, Lookup):
             reference = table_columns(registry[step.dataset], registry)

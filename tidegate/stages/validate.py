@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -15,10 +14,11 @@ from tidegate.errors import (
     ObjectRejectedError,
     RejectedError,
 )
+from tidegate.stages.check import check
 from tidegate.stages.model import RECORD, REJECTION_SCHEMA, Verdict, VerdictState
 from tidegate.stages.parse import parse
 from tidegate.stages.read import HEAD_BYTES, read_header, read_rows
-from tidegate.stages.schema import file_columns, pandera_schema
+from tidegate.stages.schema import file_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,11 +89,12 @@ def check_rows(path: Path, header: list[str], contract: Contract) -> tuple[pl.Da
     """Valid rows, rejections, and how many records were read; needs no ledger and no store."""
     columns = file_columns(contract)
     text = read_rows(path, header, contract.dialect)
-    typed, unparsed = parse(text.rows, columns, contract.null_tokens)
-    valid, broken = _check(typed, contract)
-    rejections = pl.concat(
-        [text.damaged, *(_complete(frame) for frame in (unparsed, broken))], how="vertical"
-    ).sort("record", maintain_order=True)
+    parsed = parse(text.rows, columns, contract)
+    broken = pl.concat([parsed.unread, check(parsed, contract)])
+    valid = parsed.rows.filter(~pl.col(RECORD).is_in(broken["record"].implode()))
+    rejections = pl.concat([text.damaged, _complete(broken)], how="vertical").sort(
+        "record", maintain_order=True
+    )
     return valid, rejections, text.rows.height + text.damaged.height
 
 
@@ -112,65 +113,6 @@ def _check_header(head: bytes, contract: Contract) -> list[str]:
         msg = f"The header does not fit contract {contract.name} {contract.version}: {'; '.join(problems)}."
         raise ObjectRejectedError(msg, rule="header")
     return header
-
-
-def _check(typed: pl.DataFrame, contract: Contract) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split rows by Pandera's per-row verdicts.
-
-    The masks are used, not Pandera's own `drop_invalid_rows`, which lets invalid rows pass in
-    some settings (pandera issue 1830).
-    """
-    import pandera.errors
-
-    nothing = pl.DataFrame(schema={name: REJECTION_SCHEMA[name] for name in _BROKEN})
-    if not typed.height:
-        return typed, nothing
-    try:
-        pandera_schema(contract).validate(typed.drop(RECORD), lazy=True)
-    except pandera.errors.SchemaErrors as errors:
-        broken = [_broken_rows(typed, error, contract) for error in errors.schema_errors]
-    else:
-        return typed, nothing
-    rejections = pl.concat(broken)
-    bad = rejections["record"].unique()
-    return typed.filter(~pl.col(RECORD).is_in(bad.implode())), rejections
-
-
-_BROKEN = ("record", "column", "rule", "value", "message")
-
-
-def _broken_rows(typed: pl.DataFrame, error: Any, contract: Contract) -> pl.DataFrame:
-    rule = _rule_name(error)
-    output = error.check_output
-    if output is None or isinstance(output, bool):
-        msg = f"Contract {contract.name!r} {contract.version}: the check {rule} could not be run: {error}"
-        raise ContractError(msg)
-    passed = output["check_output"]
-    if passed.len() != typed.height:
-        msg = f"The file as a whole breaks the rule {rule} of {contract.name} {contract.version}."
-        raise ObjectRejectedError(msg, rule=rule)
-    column = error.schema.name if error.schema.name in typed.columns else None
-    value = pl.col(column).cast(pl.String) if column else pl.lit(None, dtype=pl.String)
-    shown = pl.format("'{}'", value.str.slice(0, 100)).fill_null("empty") if column else pl.lit("")
-    sentence = (
-        pl.format("{} is {}, which breaks the rule {}.", pl.lit(column), shown, pl.lit(rule))
-        if column
-        else pl.lit(f"The row breaks the rule {rule}.")
-    )
-    return typed.filter(~passed.fill_null(value=False)).select(
-        record=pl.col(RECORD),
-        column=pl.lit(column, dtype=pl.String),
-        rule=pl.lit(rule),
-        value=value,
-        message=sentence,
-    )
-
-
-def _rule_name(error: Any) -> str:
-    check = error.check
-    name = getattr(check, "error", None) or getattr(check, "name", None) or str(check)
-    found = re.fullmatch(r"<Check (.*?)(?:: (.*))?>", name, re.DOTALL)
-    return (found.group(2) or found.group(1)) if found else name
 
 
 def _complete(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,87 @@
+"""Sentences for a value that could not be read: what its supplier should have written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from tidegate.stages.moments import moment_readings
+from tidegate.stages.numbers import number_reading
+from tidegate.stages.sentences import choice, sentence
+
+if TYPE_CHECKING:
+    from tidegate.contracts.columns import Parse
+
+_SAMPLE = datetime(2026, 1, 31, 13, 45, tzinfo=UTC)
+
+
+def type_sentence(name: str, kind: pl.DataType, rule: Parse) -> pl.Expr:
+    """What is wrong, for a frame with the columns ``value`` (as written) and ``cleaned``."""
+    text = pl.col("cleaned")
+    wanted = pl.lit(_expected(kind, rule))
+    if kind.is_integer():
+        wide = number_reading(pl.Decimal(38, 0), rule)(text).is_not_null()
+        wanted = (
+            pl.when(wide | text.str.contains("^[+-]?[0-9]+$")).then(pl.lit(_range(kind))).otherwise(wanted)
+        )
+    elif isinstance(kind, pl.Decimal):
+        wide = number_reading(pl.Decimal(38, kind.scale), rule)(text).is_not_null()
+        wanted = pl.when(wide).then(pl.lit(_digits(kind))).otherwise(wanted)
+    elif isinstance(kind, pl.Datetime) and rule.time_zone is not None:
+        local = [read(text).is_not_null() for read in moment_readings(pl.Datetime(kind.time_unit), rule)]
+        once = f"a time that clocks in {rule.time_zone} show exactly once, which a clock change prevents"
+        wanted = pl.when(pl.any_horizontal(local)).then(pl.lit(once)).otherwise(wanted)
+    return sentence(name, pl.col("value"), pl.format("but must be {}", wanted))
+
+
+def _expected(kind: pl.DataType, rule: Parse) -> str:
+    if kind.is_integer():
+        return f"a whole number such as {_number('1250', rule) if rule.thousands else '42'}"
+    if isinstance(kind, pl.Boolean):
+        return choice([*rule.true, *rule.false])
+    if isinstance(kind, pl.Decimal):
+        if not kind.scale:
+            return "a decimal number such as 12 without places"
+        sample = _number("12." + "50".ljust(kind.scale, "0")[: kind.scale], rule)
+        places = f"{kind.scale} place{'s' if kind.scale > 1 else ''}"
+        return f"a decimal number such as {sample} with at most {places}"
+    if kind.is_float():
+        return f"a number such as {_number('12.5', rule)}, not too large for {type(kind).__name__}"
+    return _expected_moment(kind, rule)
+
+
+def _expected_moment(kind: pl.DataType, rule: Parse) -> str:
+    noun = "a date" if isinstance(kind, pl.Date) else "a time" if isinstance(kind, pl.Time) else "a moment"
+    if rule.formats:
+        sample = _SAMPLE.strftime(rule.formats[0].replace("%z", "Z"))
+        return f"{noun} written as {' or '.join(rule.formats)}, such as {sample}"
+    if isinstance(kind, pl.Date):
+        return "a date such as 2026-01-31"
+    if isinstance(kind, pl.Time):
+        return "a time such as 13:45:00"
+    if isinstance(kind, pl.Datetime) and kind.time_zone is None:
+        return "a moment without zone such as 2026-01-31T13:45:00"
+    if rule.time_zone is None:
+        return "a moment with its offset such as 2026-01-31T13:45:00Z"
+    return f"a moment such as 2026-01-31T13:45:00 (local time of {rule.time_zone})"
+
+
+def _number(plain: str, rule: Parse) -> str:
+    whole, point, fraction = plain.partition(".")
+    if rule.thousands:
+        whole = f"{int(whole):,}".replace(",", rule.thousands)
+    return whole + point.replace(".", rule.decimal) + fraction
+
+
+def _range(kind: pl.DataType) -> str:
+    bits = int(str(kind).lstrip("UInt"))
+    low, high = (0, 2**bits - 1) if kind.is_unsigned_integer() else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return f"a whole number from {low} to {high}"
+
+
+def _digits(kind: pl.Decimal) -> str:
+    before = (kind.precision or 38) - kind.scale
+    digits = f"{before} digit{'' if before == 1 else 's'}"
+    return f"a decimal number with at most {digits} before its {'point' if kind.scale else 'end'}"
