@@ -8,8 +8,8 @@ import pytest
 
 from tidegate.contracts import Budget, Contract
 from tidegate.errors import ContractError, ObjectRejectedError
+from tidegate.stages.file_check import check_file
 from tidegate.stages.schema import file_columns
-from tidegate.stages.validate import _check_header, check_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +44,11 @@ def check(
     file = folder / "orders.csv"
     file.write_text(content)
     declared = contract(**changes)
-    header = _check_header(file.read_bytes(), declared)
-    valid, rejections, read = check_rows(file, header, declared)
-    reasons = rejections.select("record", "column", "value").rows()
-    return valid.rows(), reasons, read
+    checked = check_file(file, declared)
+    parts = list(checked.parts())
+    valid = pl.concat([part.valid for part in parts]).drop("_line")
+    rejections = pl.concat([part.rejections for part in parts])
+    return valid.rows(), rejections.select("record", "column", "value").rows(), checked.records
 
 
 def test_every_rule_that_a_row_breaks_is_told_and_good_rows_stay(tmp_path: Path) -> None:

@@ -51,11 +51,12 @@ class _Candidate:
 class HeadFinder:
     """Finds the head in an object's first text. Raises ObjectRejectedError when there is none."""
 
-    def __init__(self, text: bytes, dialect: Dialect, matcher: Matcher, encoding: str) -> None:
+    def __init__(self, text: bytes, dialect: Dialect, matcher: Matcher, encoding: str, called: str) -> None:
         self.text = text
         self.dialect = dialect
         self.matcher = matcher
         self.encoding = encoding
+        self.called = called
         self.kinds: list[LineKind] = []
 
     def find(self) -> Head:
@@ -68,7 +69,7 @@ class HeadFinder:
             found = self._at(self._skip_nothings(start))
         if not found.match.fits:
             wrong = "; ".join(found.match.problems)
-            raise ObjectRejectedError(f"The header does not fit the contract: {wrong}.", rule="header")
+            raise ObjectRejectedError(f"The header does not fit {self.called}: {wrong}.", rule="header")
         grammar = replace(found.grammar, width=len(found.names) or len(self.matcher.columns))
         if self.dialect.quote == DETECT:
             grammar = self._best_quotes(grammar, found.end)
@@ -157,7 +158,7 @@ class HeadFinder:
         wanted = ", ".join(map(repr, self.matcher.columns[:20]))
         shown = line.decode("utf-8", "backslashreplace")
         msg = (
-            f"None of the first {SEARCHED_LINES} lines is a header with columns of the contract "
+            f"None of the first {SEARCHED_LINES} lines is a header with columns of {self.called} "
             f"({wanted}); the first line is {shown!r}."
         )
         return ObjectRejectedError(msg, rule="header")

@@ -212,10 +212,13 @@ def open_reading(
     columns: Sequence[str],
     dialect: Dialect,
     policy: Columns,
+    called: str = "the contract",
     block_bytes: int = BLOCK_BYTES,
     record_limit: int = RECORD_LIMIT,
 ) -> Reading:
     """Open an object: find out how it is written, and which field is which of `columns`.
+
+    Messages speak of the contract as `called`.
 
     Raises ObjectRejectedError when it can't be read as the contract says: nothing to read, not
     text, another encoding, a header that does not fit, damaged compression.
@@ -223,7 +226,7 @@ def open_reading(
     source = Source.of(content, dialect.compression)
     text = _open_text(source, dialect)
     beginning = _beginning(text)
-    finder = HeadFinder(beginning, dialect, Matcher(columns, policy), text.encoding)
+    finder = HeadFinder(beginning, dialect, Matcher(columns, policy), text.encoding, called)
     head = finder.find()
     rules = Rules(
         grammar=head.grammar,

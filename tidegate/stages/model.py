@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict
+
+from tidegate.reading.model import RECORD, REJECTION_SCHEMA
+
+__all__ = ["RECORD", "REJECTION_SCHEMA", "Rejection", "Verdict", "VerdictState"]
 
 
 class VerdictState(StrEnum):
@@ -40,6 +43,8 @@ class Verdict(BaseModel):
     rows: str | None = None
     #: Parquet with one row a broken rule, columns of `Rejection`
     rejected: str | None = None
+    #: how the object was read, as JSON; records are numbered alike only where it is the same
+    dialect: str = ""
     #: reference dataset -> snapshot that its values came from
     references: dict[str, str] = {}
     #: lookup dataset -> rows without a match
@@ -55,23 +60,10 @@ class Rejection(BaseModel):
     record: int
     #: physical line on which the record begins, 1-based; None where the reader can't tell
     line: int | None
+    #: byte offset of that line in the object, unpacked; None where the reader can't tell
+    offset: int | None = None
     column: str | None
     rule: str
     value: str | None
     message: str
     raw: str | None = None
-
-
-#: Columns of a file of rejections.
-REJECTION_SCHEMA: dict[str, pl.DataType] = {
-    "record": pl.Int64(),
-    "line": pl.Int64(),
-    "column": pl.String(),
-    "rule": pl.String(),
-    "value": pl.String(),
-    "message": pl.String(),
-    "raw": pl.String(),
-}
-
-#: The engine's own column: the record's number in its file.
-RECORD = "_record"

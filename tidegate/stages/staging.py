@@ -49,6 +49,15 @@ class Staging:
         part.replace(target)
         return relative
 
+    @contextmanager
+    def spool(self, relative: str) -> Iterator[Spool]:
+        """A Parquet file that is written frame by frame, in bounded memory."""
+        spool = Spool(self, relative)
+        try:
+            yield spool
+        finally:
+            spool.discard()
+
     def write_text(self, text: str, relative: str) -> None:
         target = self.path(relative)
         part = target.with_name(target.name + ".part")
@@ -89,6 +98,48 @@ class Staging:
         """Remove everything of this batch; nothing staged is needed once all is final."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
+
+
+class Spool:
+    """Frames on their way into one Parquet file; what does not fit in memory waits on disk."""
+
+    def __init__(self, staging: Staging, relative: str) -> None:
+        self._staging = staging
+        self._relative = relative
+        self._frames: list[pl.DataFrame] = []
+        self._size = 0
+        self._parts: list[Path] = []
+
+    def add(self, frame: pl.DataFrame) -> None:
+        self._frames.append(frame)
+        self._size += int(frame.estimated_size())
+        if self._size > _SPOOL_BYTES:
+            self._spill()
+
+    def close(self) -> str:
+        """Write the file whole; its relative path. At least one frame must have been added."""
+        import polars as pl
+
+        if not self._parts:
+            return self._staging.write(pl.concat(self._frames), self._relative)
+        if self._frames:
+            self._spill()
+        return self._staging.write(pl.scan_parquet(self._parts, glob=False), self._relative)
+
+    def discard(self) -> None:
+        for part in self._parts:
+            part.unlink(missing_ok=True)
+
+    def _spill(self) -> None:
+        import polars as pl
+
+        name = f"{self._relative}.{len(self._parts)}"
+        self._parts.append(self._staging.path(self._staging.write(pl.concat(self._frames), name)))
+        self._frames, self._size = [], 0
+
+
+#: How much of a spooled file is kept in memory.
+_SPOOL_BYTES = 128 * 1024 * 1024
 
 
 def _cut_torn_line(file: Path) -> None:

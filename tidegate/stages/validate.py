@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from tidegate.contracts import Replace
 from tidegate.errors import (
     ContractError,
     ObjectMissingError,
@@ -14,20 +13,23 @@ from tidegate.errors import (
     ObjectRejectedError,
     RejectedError,
 )
-from tidegate.stages.check import check
-from tidegate.stages.model import RECORD, REJECTION_SCHEMA, Verdict, VerdictState
-from tidegate.stages.parse import parse
-from tidegate.stages.read import HEAD_BYTES, read_header, read_rows
-from tidegate.stages.schema import file_columns
+from tidegate.reading import LINE
+from tidegate.reading.reader import HEAD_BYTES
+from tidegate.reading.source import Source
+from tidegate.stages.file_check import check_file, too_bad
+from tidegate.stages.model import Verdict, VerdictState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tidegate.contracts import Contract
     from tidegate.ledger import ClaimedObject
     from tidegate.objects import ObjectStore
+    from tidegate.stages.file_check import FileCheck
     from tidegate.stages.staging import Staging
 
+_MANIFEST_BYTES = 1024 * 1024
 #: Objects above this size have their header looked at before they are fetched whole.
 _LOOK_FIRST_BYTES = 64 * 1024 * 1024
 
@@ -41,14 +43,15 @@ def validate(claimed: ClaimedObject, contract: Contract, store: ObjectStore, sta
     raw = staging.path(staging.name(claimed.object.object_id, claimed.attempt, "raw.csv"))
     try:
         if (claimed.object.size or 0) > _LOOK_FIRST_BYTES:
-            _check_header(store.head(claimed.object, HEAD_BYTES), contract)
+            _check_head(store.head(claimed.object, HEAD_BYTES), contract)
         sha256 = store.fetch(claimed.object, raw)
     except ObjectOverwrittenError as error:
         return _verdict(claimed, contract, state=VerdictState.OVERWRITTEN, reason=str(error))
     except RejectedError as error:
         return _held(claimed, contract, error)
     try:
-        return _validate_file(claimed, contract, raw, sha256, staging)
+        manifest = _manifest(claimed, contract, store)
+        return _validate_file(claimed, contract, raw, sha256, staging, manifest)
     except ObjectRejectedError as error:
         return _held(claimed, contract, error, content_sha256=sha256)
     finally:
@@ -56,88 +59,77 @@ def validate(claimed: ClaimedObject, contract: Contract, store: ObjectStore, sta
 
 
 def _validate_file(
-    claimed: ClaimedObject, contract: Contract, raw: Path, sha256: str, staging: Staging
+    claimed: ClaimedObject,
+    contract: Contract,
+    raw: Path,
+    sha256: str,
+    staging: Staging,
+    manifest: Callable[[], bytes],
 ) -> Verdict:
-    with raw.open("rb") as file:
-        header = _check_header(file.read(HEAD_BYTES), contract)
-    valid, rejections, read = check_rows(raw, header, contract)
-    rejected = rejections["record"].n_unique()
-    if valid.height + rejected != read:
-        msg = f"{read} rows read, but {valid.height} valid and {rejected} rejected; nothing is loaded."
-        raise ContractError(f"Contract {contract.name!r} {contract.version}: {msg}")
+    checked = check_file(raw, contract, manifest=manifest)
     object_id, attempt = claimed.object.object_id, claimed.attempt
-    rejected_file = None
-    if rejected:
-        rejected_file = staging.write(rejections, staging.name(object_id, attempt, "rejected.parquet"))
-    counts = {"rows_read": read, "rows_valid": valid.height, "rows_rejected": rejected}
-    problem = _too_bad(contract, rejections, rejected, read)
-    if problem is not None:
-        return _held(claimed, contract, problem, content_sha256=sha256, rejected=rejected_file, **counts)
-    rows = staging.write(valid, staging.name(object_id, attempt, "validated.parquet"))
-    return _verdict(
-        claimed,
-        contract,
-        state=VerdictState.PASSED,
-        content_sha256=sha256,
-        rows=rows,
-        rejected=rejected_file,
-        **counts,
-    )
+    valid, rules = 0, Counter[str]()
+    problem: ObjectRejectedError | None = None
+    with (
+        staging.spool(staging.name(object_id, attempt, "validated.parquet")) as rows,
+        staging.spool(staging.name(object_id, attempt, "rejected.parquet")) as rejected,
+    ):
+        try:
+            for part in checked.parts():
+                valid += part.valid.height
+                rows.add(part.valid.drop(LINE))
+                if part.rejections.height:
+                    rules.update(dict(part.rejections["rule"].value_counts().iter_rows()))
+                    rejected.add(part.rejections)
+        except ObjectRejectedError as error:
+            problem = error
+        if problem is None:
+            _account(contract, checked, valid)
+            commonest = rules.most_common(1)[0][0] if rules else ""
+            problem = too_bad(contract, checked.rejected, checked.records, commonest)
+        values = {
+            "content_sha256": sha256,
+            "dialect": json.dumps(checked.dialect, sort_keys=True),
+            "rows_read": checked.records,
+            "rows_valid": checked.records - checked.rejected,
+            "rows_rejected": checked.rejected,
+            "rejected": rejected.close() if rules else None,
+        }
+        if problem is not None:
+            return _held(claimed, contract, problem, **values)
+        return _verdict(claimed, contract, state=VerdictState.PASSED, rows=rows.close(), **values)
 
 
-def check_rows(path: Path, header: list[str], contract: Contract) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """Valid rows, rejections, and how many records were read; needs no ledger and no store."""
-    columns = file_columns(contract)
-    text = read_rows(path, header, contract.dialect)
-    parsed = parse(text.rows, columns, contract)
-    broken = pl.concat([parsed.unread, check(parsed, contract)])
-    valid = parsed.rows.filter(~pl.col(RECORD).is_in(broken["record"].implode()))
-    rejections = pl.concat([text.damaged, _complete(broken)], how="vertical").sort(
-        "record", maintain_order=True
-    )
-    return valid, rejections, text.rows.height + text.damaged.height
-
-
-def _check_header(head: bytes, contract: Contract) -> list[str]:
-    header = read_header(head, contract.dialect)
-    expected = file_columns(contract)
-    twice = sorted({name for name in header if header.count(name) > 1})
-    missing = [name for name in expected if name not in header]
-    extra = [name for name in header if name not in expected]
-    problems = [
-        f"{what}: {', '.join(repr(name[:60]) for name in names[:20])}"
-        for what, names in (("missing", missing), ("not expected", extra), ("more than once", twice))
-        if names
-    ]
-    if problems:
-        msg = f"The header does not fit contract {contract.name} {contract.version}: {'; '.join(problems)}."
-        raise ObjectRejectedError(msg, rule="header")
-    return header
-
-
-def _complete(frame: pl.DataFrame) -> pl.DataFrame:
-    missing = [
-        pl.lit(None, dtype=kind).alias(name)
-        for name, kind in REJECTION_SCHEMA.items()
-        if name not in frame.columns
-    ]
-    return frame.with_columns(missing).select(REJECTION_SCHEMA.keys())
-
-
-def _too_bad(
-    contract: Contract, rejections: pl.DataFrame, rejected: int, read: int
-) -> ObjectRejectedError | None:
-    if contract.budget.exceeded_by(rejected, read):
-        commonest = rejections["rule"].value_counts(sort=True)["rule"][0]
+def _account(contract: Contract, checked: FileCheck, valid: int) -> None:
+    if valid + checked.rejected != checked.records:
         msg = (
-            f"{rejected} of {read} rows were refused, more than contract {contract.name} "
-            f"{contract.version} allows; the commonest reason: {commonest}."
+            f"{checked.records} rows read, but {valid} valid and {checked.rejected} rejected; "
+            "nothing is loaded. Report this."
         )
-        return ObjectRejectedError(msg, rule="budget")
-    if isinstance(contract.load, Replace) and not read and not contract.load.allow_empty:
-        msg = f"The file has a header and no rows; it may not empty the table {contract.name}."
-        return ObjectRejectedError(msg, rule="no_rows")
-    return None
+        raise ContractError(f"Contract {contract.name!r} {contract.version}: {msg}")
+
+
+def _check_head(head: bytes, contract: Contract) -> None:
+    """Refuse a large object by its first bytes, before it is fetched whole."""
+    if Source.of(head, contract.dialect.compression).compression == "none":
+        check_file(head, contract)
+
+
+def _manifest(claimed: ClaimedObject, contract: Contract, store: ObjectStore) -> Callable[[], bytes]:
+    def read() -> bytes:
+        pattern = contract.totals.manifest if contract.totals is not None else None
+        stem = claimed.object.key.rpartition(".")[0] or claimed.object.key
+        key = (pattern or "").replace("{key}", claimed.object.key).replace("{stem}", stem)
+        try:
+            return store.head(store.stat(key), _MANIFEST_BYTES)
+        except RejectedError as error:
+            msg = (
+                f"The manifest {key} can't be read ({error}). Upload it, then run "
+                f"tidegate quarantine redrive --object {claimed.object.key}."
+            )
+            raise ObjectRejectedError(msg, rule="control_total") from error
+
+    return read
 
 
 def _held(claimed: ClaimedObject, contract: Contract, error: RejectedError, **values: Any) -> Verdict:

@@ -1,0 +1,153 @@
+"""Check a file against its contract: no server, no store, no ledger.
+
+The same code for a drop, a redrive, `tidegate check` and a contract's trial.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from tidegate.errors import ObjectRejectedError
+from tidegate.reading import LINE, RECORD, REJECTION_SCHEMA, LineKind, open_reading
+from tidegate.stages.check import check, is_rowwise
+from tidegate.stages.parse import Parsed, parse
+from tidegate.stages.schema import file_columns
+from tidegate.stages.totals import TotalsCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from tidegate.contracts import Contract
+    from tidegate.reading import Block, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some consecutive records of a file, judged."""
+
+    #: ``_record``, ``_line`` and the schema's columns, typed
+    valid: pl.DataFrame
+    #: columns of `REJECTION_SCHEMA`, ordered by record
+    rejections: pl.DataFrame
+    records: int
+
+
+@dataclass(kw_only=True)
+class FileCheck:
+    """A file under judgement. Its counts are complete when all `parts` have been taken."""
+
+    reading: Reading
+    contract: Contract
+    patient: bool = False
+    #: what the supplier says of the file, where that stands in an object of its own
+    manifest: Callable[[], bytes] | None = None
+    records: int = 0
+    rejected: int = 0
+    #: physical lines by kind; they add up to the lines of the file
+    lines: Counter[LineKind] = field(default_factory=Counter)
+
+    @property
+    def dialect(self) -> dict[str, Any]:
+        """How the file is written, as found."""
+        return self.reading.dialect
+
+    def parts(self) -> Iterator[Part]:
+        """Judge the file from its beginning to its end, part by part, in order.
+
+        Files of a contract that judges rows among each other are one part. Raises
+        ObjectRejectedError when the file as a whole is refused, perhaps after some parts.
+        """
+        columns = file_columns(self.contract)
+        totals = TotalsCheck(self.contract, columns)
+        self.records, self.rejected, self.lines = 0, 0, Counter(self.reading.head.kinds)
+        blocks = self.reading.blocks(patient=self.patient)
+        groups = ([block] for block in blocks) if is_rowwise(self.contract) else iter([list(blocks)])
+        judged = False
+        for group in groups:
+            judged = True
+            yield self._judge(group, columns, totals)
+        if not judged:
+            yield self._judge([], columns, totals)
+        totals.settle(self.reading.footer, self.manifest)
+
+    def _judge(self, blocks: Sequence[Block], columns: dict[str, pl.DataType], totals: TotalsCheck) -> Part:
+        own = pl.DataFrame(schema={RECORD: pl.Int64, LINE: pl.Int64, **dict.fromkeys(columns, pl.String)})
+        parsed = parse(pl.concat([own, *(block.rows for block in blocks)]), columns, self.contract)
+        totals.add(parsed, sum(block.records for block in blocks))
+        broken = pl.concat([parsed.unread, check(parsed, self.contract)])
+        bad = broken["record"].unique(maintain_order=True).sort()
+        rejections = [_with_origins(block, broken, bad) for block in blocks] if len(bad) else []
+        damaged = [block.damaged for block in blocks if block.damaged.height]
+        together = pl.concat([pl.DataFrame(schema=REJECTION_SCHEMA), *rejections, *damaged])
+        if damaged and rejections:
+            together = together.sort("record", maintain_order=True)
+        for block in blocks:
+            kinds = block.line_kinds(_within(block, bad))
+            self.lines.update({LineKind(kind): count for kind, count in _counted(kinds)})
+        records = sum(block.records for block in blocks)
+        self.records += records
+        self.rejected += len(bad) + sum(frame.height for frame in damaged)
+        return Part(_without(parsed, bad), together, records)
+
+
+def check_file(
+    content: Path | bytes,
+    contract: Contract,
+    *,
+    patient: bool = False,
+    manifest: Callable[[], bytes] | None = None,
+) -> FileCheck:
+    """Open a file for checking. ObjectRejectedError when it can't be read as the contract says."""
+    reading = open_reading(
+        content,
+        columns=list(file_columns(contract)),
+        dialect=contract.dialect,
+        policy=contract.columns,
+        called=f"contract {contract.name} {contract.version}",
+    )
+    return FileCheck(reading=reading, contract=contract, patient=patient, manifest=manifest)
+
+
+def too_bad(contract: Contract, rejected: int, read: int, commonest: str) -> ObjectRejectedError | None:
+    """Why an object with so many rejected rows is held as a whole, if it is."""
+    from tidegate.contracts import Replace
+
+    if contract.budget.exceeded_by(rejected, read):
+        msg = (
+            f"{rejected} of {read} rows were refused, more than contract {contract.name} "
+            f"{contract.version} allows; the commonest reason: {commonest}."
+        )
+        return ObjectRejectedError(msg, rule="budget")
+    if isinstance(contract.load, Replace) and not read and not contract.load.allow_empty:
+        msg = f"The file has a header and no rows; it may not empty the table {contract.name}."
+        return ObjectRejectedError(msg, rule="no_rows")
+    return None
+
+
+def _without(parsed: Parsed, bad: pl.Series) -> pl.DataFrame:
+    if not len(bad):
+        return parsed.rows
+    return parsed.rows.filter(~pl.col(RECORD).is_in(bad.implode()))
+
+
+def _within(block: Block, records: pl.Series) -> pl.Series:
+    first = block.place.records
+    return records.filter((records > first) & (records <= first + block.records))
+
+
+def _with_origins(block: Block, broken: pl.DataFrame, bad: pl.Series) -> pl.DataFrame:
+    origins = block.origins(_within(block, bad))
+    joined = broken.join(origins, on="record", how="inner", maintain_order="left")
+    return joined.select(REJECTION_SCHEMA.keys()).sort("record", maintain_order=True)
+
+
+def _counted(kinds: Any) -> Iterator[tuple[int, int]]:
+    import numpy as np
+
+    counts = np.bincount(kinds, minlength=len(LineKind)).tolist()
+    return ((kind, count) for kind, count in enumerate(counts) if count)
