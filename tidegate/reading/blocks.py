@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from tidegate.reading.encoding import original_offsets
-from tidegate.reading.marks import Marks, mark_fast, mark_patient, selected
+from tidegate.reading.lines import selected
+from tidegate.reading.marks import Marks, mark_fast, mark_patient
 from tidegate.reading.model import LINE, RECORD, REJECTION_SCHEMA, Block, raw_texts
 
 if TYPE_CHECKING:
@@ -59,12 +60,13 @@ def build_block(
 
 def _records(marks: Marks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First line, and line after the last, of all records in order."""
-    walked, damaged = marks.walked, marks.damaged
-    if not walked and not damaged:
-        return marks.plain, marks.plain + 1
-    rest = np.array([(one[0], one[1]) for one in chain(walked, damaged)], dtype=np.int64).reshape(-1, 2)
-    firsts = np.concatenate((marks.plain, rest[:, 0]))
-    afters = np.concatenate((marks.plain + 1, rest[:, 1]))
+    single = np.concatenate([marks.plain, *(indexes for indexes, _, _ in marks.damaged_lines)])
+    rest = [(one[0], one[1]) for one in chain(marks.walked, marks.damaged)]
+    if not rest and not marks.damaged_lines:
+        return single, single + 1
+    longer = np.array(rest, dtype=np.int64).reshape(-1, 2)
+    firsts = np.concatenate((single, longer[:, 0]))
+    afters = np.concatenate((single + 1, longer[:, 1]))
     order = np.argsort(firsts, kind="stable")
     return firsts[order], afters[order]
 
@@ -125,22 +127,32 @@ def _parsed(text: bytes, lines: Lines, marks: Marks, rules: Rules, names: list[s
 def _damaged(
     text: bytes, lines: Lines, marks: Marks, place: Place, firsts: NDArray[np.int64]
 ) -> pl.DataFrame:
-    if not marks.damaged:
+    if not marks.damaged and not marks.damaged_lines:
         return pl.DataFrame(schema=REJECTION_SCHEMA)
-    damaged = sorted(marks.damaged)
-    at = np.array([one[0] for one in damaged], dtype=np.int64)
-    starts = lines.starts[at]
-    ends = lines.ends[np.array([one[1] for one in damaged], dtype=np.int64) - 1]
-    return pl.DataFrame(
-        {
-            "record": np.searchsorted(firsts, at) + place.records + 1,
-            "line": at + place.lines + 1,
-            "offset": original_offsets(text, starts, place.encoding, place.offset),
-            "column": [None] * len(damaged),
-            "rule": [one[2] for one in damaged],
-            "value": [None] * len(damaged),
-            "message": [one[3] for one in damaged],
-            "raw": raw_texts(text, starts, ends),
-        },
-        schema=REJECTION_SCHEMA,
-    )
+    found = _damage_notes(marks)
+    at, after = found["first"].to_numpy(), found["after"].to_numpy()
+    starts, ends = lines.starts[at], lines.ends[after - 1]
+    return found.select(
+        pl.Series("record", np.searchsorted(firsts, at) + place.records + 1),
+        pl.Series("line", at + place.lines + 1),
+        pl.Series("offset", original_offsets(text, starts, place.encoding, place.offset)),
+        pl.lit(None, dtype=pl.String).alias("column"),
+        "rule",
+        pl.lit(None, dtype=pl.String).alias("value"),
+        "message",
+        pl.Series("raw", raw_texts(text, starts, ends), dtype=pl.String),
+    ).cast(pl.Schema(REJECTION_SCHEMA))
+
+
+def _damage_notes(marks: Marks) -> pl.DataFrame:
+    """``first``, ``after``, ``rule`` and ``message`` of the damaged records, in order."""
+    schema = pl.Schema({"first": pl.Int64, "after": pl.Int64, "rule": pl.String, "message": pl.String})
+    frames = [pl.DataFrame(marks.damaged, schema=schema, orient="row")]
+    for indexes, rule, message in marks.damaged_lines:
+        words = message if isinstance(message, pl.Series) else pl.lit(message)
+        frames.append(
+            pl.DataFrame({"first": indexes, "after": indexes + 1})
+            .with_columns(pl.lit(rule).alias("rule"), words.alias("message"))
+            .cast(schema)
+        )
+    return pl.concat(frames).sort("first")

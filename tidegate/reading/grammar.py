@@ -21,6 +21,11 @@ _LINE_END = re.compile(rb"\r\n|\r|\n|\Z")
 _SLACK = 64
 
 
+STRAY = "A quote stands inside a field that is not quoted."
+AFTER_CLOSE = "Text stands between a closing quote and the delimiter."
+UNCLOSED = "A quote is opened and never closed."
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record of a text, or the damage in its place."""
@@ -55,7 +60,7 @@ class Grammar:
         if found.rule or len(found.fields) == self.width:
             return found
         if found.end > self.line_end(text, start) and self._hides_records(text, start, found.end):
-            return self._first_line(text, start, "A quote is opened and not closed in its line")
+            return self._first_line(text, start, UNCLOSED)
         return Record(end=found.end, rule="fields", message=self.count_message(len(found.fields)))
 
     def scan(self, text: bytes, start: int, width: int) -> Record:
@@ -67,7 +72,7 @@ class Grammar:
             if self.quote is not None and text.startswith(self.quote, at):
                 quoted = self._quoted.match(text, at)
                 if quoted is None:
-                    return self._first_line(text, start, "A quote is opened and never closed", open_=True)
+                    return self._first_line(text, start, UNCLOSED, open_=True)
                 fields.append(self._plain(quoted.group(1)))
                 at = quoted.end()
             else:
@@ -75,20 +80,21 @@ class Grammar:
                 fields.append(unquoted.group() if unquoted is not None else b"")
                 at += len(fields[-1])
                 if self.quote is not None and text.startswith(self.quote, at):
-                    return self._first_line(text, start, "A quote stands inside a field that is not quoted")
+                    return self._first_line(text, start, STRAY)
             if text.startswith(self.delimiter, at):
                 at += 1
                 if len(fields) > most and at > self.line_end(text, start):
-                    return self._first_line(text, start, "A quote is opened and not closed in its line")
+                    return self._first_line(text, start, UNCLOSED)
                 continue
             end = _LINE_END.match(text, at)
             if end is None:
-                return self._first_line(text, start, "Text stands between a closing quote and the delimiter")
+                within = at < self.line_end(text, start)
+                return self._first_line(text, start, AFTER_CLOSE if within else UNCLOSED)
             return Record(end=end.end(), fields=fields)
 
     def count_message(self, fields: int) -> str:
         """What is wrong with a record of so many fields."""
-        return f"The record has {fields} field{'s' * (fields != 1)}, the header has {self.width}."
+        return f"The record has {fields} field{'s' * (fields != 1)}, {self.width} are expected."
 
     def line_end(self, text: bytes, start: int) -> int:
         """Where the physical line after the one that begins at `start` begins."""
@@ -103,6 +109,24 @@ class Grammar:
     def whole_line(self) -> str:
         """Regular expression of a line that is one well-formed record of any width."""
         return rf"^{self._field}(?:{self._delimiter}{self._field})*$"
+
+    @cached_property
+    def open_line(self) -> str:
+        """Regular expression of a line at whose end a well-begun quoted field is open."""
+        quote = self._quote
+        return rf"^(?:{self._field}{self._delimiter})*{quote}(?:[^{quote}]|{quote}{quote})*$"
+
+    @cached_property
+    def stray_line(self) -> str:
+        """Regular expression of a line in which, after whole fields, a quote stands in an unquoted one."""
+        unquoted = rf"[^{self._delimiter}{self._quote}]+"
+        return rf"^(?:{self._field}{self._delimiter})*{unquoted}{self._quote}"
+
+    @cached_property
+    def badly_closing_line(self) -> str:
+        """Regular expression of a line in which a quote opened before is closed in front of text."""
+        quote = self._quote
+        return rf"^(?:[^{quote}]|{quote}{quote})*{quote}[^{quote}{self._delimiter}]"
 
     @cached_property
     def quoted_part(self) -> str:
@@ -165,7 +189,7 @@ class Grammar:
         return False
 
     def _first_line(self, text: bytes, start: int, what: str, *, open_: bool = False) -> Record:
-        return Record(end=_after_line(text, start), rule="quoting", message=f"{what}.", open=open_)
+        return Record(end=_after_line(text, start), rule="quoting", message=what, open=open_)
 
 
 def _after_line(text: bytes, start: int) -> int:

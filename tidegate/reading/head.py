@@ -284,7 +284,8 @@ def _sound_records(sample: bytes, grammar: Grammar) -> int:
         return 0
     rules = Rules(grammar=grammar, encoding="", comment=None, footer=None)
     marks = mark_fast(sample, split_lines(sample), rules, None)
-    return len(marks.plain) + len(marks.walked) - len(marks.damaged)
+    damaged = len(marks.damaged) + sum(len(indexes) for indexes, _, _ in marks.damaged_lines)
+    return len(marks.plain) + len(marks.walked) - damaged
 
 
 def _split(marks: bytes) -> list[bytes]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,3 +80,32 @@ def cut_after_last_line(text: bytes) -> int:
     newline = text.rfind(b"\n")
     lone = text.rfind(b"\r", newline + 1, len(text) - 1)
     return max(newline, lone) + 1
+
+
+def selected(text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64]) -> bytes:
+    """These lines alone, each ended by a newline, the last perhaps not; returns before them may stay."""
+    if len(indexes) == len(lines) and not len(lines.lone_returns):
+        return text
+    ends = np.append(lines.starts[1:], lines.size)
+    keep = np.zeros(len(lines), dtype=np.bool_)
+    keep[indexes] = True
+    if len(lines.lone_returns):
+        byte = byte.copy()
+        byte[lines.lone_returns] = 10
+    return byte[np.repeat(keep, ends - lines.starts)].tobytes()
+
+
+def line_texts(text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64]) -> pl.Series:
+    """The texts of valid lines, line ends left out."""
+    some = selected(text, byte, lines, indexes)
+    # A byte order mark at the beginning would be taken off: no text begins with a newline.
+    frame = pl.read_csv(
+        b"\n" + some,
+        has_header=False,
+        schema={"line": pl.String},
+        separator="\0",
+        quote_char=None,
+        empty_string_is_null=False,
+        infer_schema=False,
+    )
+    return frame["line"].slice(1)

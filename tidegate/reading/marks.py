@@ -13,7 +13,9 @@ import numpy as np
 import polars as pl
 
 from tidegate.reading.encoding import invalid_lines
+from tidegate.reading.grammar import AFTER_CLOSE, STRAY, UNCLOSED
 from tidegate.reading.model import RECORD_LIMIT, LineKind
+from tidegate.reading.quoted import judge_quoted, never_closed
 
 if TYPE_CHECKING:
     import re
@@ -54,6 +56,8 @@ class Marks:
     walked: list[tuple[int, int, Iterable[bytes]]] = field(default_factory=list)
     #: damaged records: first line, line after the last, rule, message
     damaged: list[tuple[int, int, str, str]] = field(default_factory=list)
+    #: damaged records of one line each, many at once: first lines, rule, message of all or of each
+    damaged_lines: list[tuple[NDArray[np.int64], str, str | pl.Series]] = field(default_factory=list)
 
 
 def mark_patient(text: bytes, lines: Lines, rules: Rules, beyond: int | None) -> Marks:
@@ -85,35 +89,41 @@ def mark_fast(text: bytes, lines: Lines, rules: Rules, beyond: int | None) -> Ma
     candidate = marks.kinds == LineKind.ACCEPTED
     too_long = marks.kinds == LineKind.REJECTED
     spoilt = _spoilt(text, byte, lines, rules)
-    delimiters = lines.count(byte, grammar.delimiter[0])
-    quoted = np.zeros(len(lines), dtype=np.bool_)
+    fields = lines.count(byte, grammar.delimiter[0]) + 1
+    has_quotes = np.zeros(len(lines), dtype=np.bool_)
     if grammar.quote is not None and grammar.quote in text:
-        quoted = candidate & (lines.count(byte, grammar.quote[0]) > 0)
-    sound = candidate & ~quoted & (delimiters == grammar.width - 1)
-    wrong = candidate & ~quoted & ~sound
-    fields = delimiters + 1
+        has_quotes = lines.count(byte, grammar.quote[0]) > 0
+    plain = candidate & ~has_quotes
+    sound = plain & (fields == grammar.width)
+    wrong = plain & ~sound
+    quoted = candidate & has_quotes
+    judged = judge_quoted(text, byte, lines, np.flatnonzero(quoted & ~spoilt), grammar)
+    sound[judged.sound] = True
+    wrong[judged.wrong] = True
+    fields[judged.wrong] = judged.fields
     walk = quoted & spoilt
-    plain_quoted = np.flatnonzero(quoted & ~spoilt)
-    if len(plain_quoted):
-        found = _judge_quoted(text, byte, lines, plain_quoted, grammar)
-        sound[plain_quoted[found.sound]] = True
-        wrong[plain_quoted[found.wrong]] = True
-        fields[plain_quoted[found.wrong]] = found.fields
-        walk[plain_quoted[found.walk]] = True
+    walk[judged.open] = True
+    broken = never_closed(judged, np.flatnonzero(has_quotes))
+    walk[broken] = False
     inside = _walk_from(marks, text, lines, rules, np.flatnonzero(walk), beyond)
     inside[marks.used :] = True
     for index in np.flatnonzero(too_long & ~inside).tolist():
         _note_too_long(marks, index, rules)
-    sound &= ~inside
-    marks.plain = np.flatnonzero(sound & ~spoilt)
-    for index in np.flatnonzero(sound & spoilt).tolist():
+    free = ~inside & ~spoilt
+    marks.plain = np.flatnonzero(sound & free)
+    _note_lines(marks, np.flatnonzero(wrong & free), "fields", _count_messages(fields[wrong & free], grammar))
+    _note_lines(marks, judged.stray[free[judged.stray]], "quoting", STRAY)
+    _note_lines(marks, judged.after_close[free[judged.after_close]], "quoting", AFTER_CLOSE)
+    _note_lines(marks, broken[free[broken]], "quoting", UNCLOSED)
+    for index in np.flatnonzero((sound | wrong) & spoilt & ~inside).tolist():
         _note_damage(marks, index, index + 1, *_spoilt_by(text, lines, rules, index, index + 1))
-    for index in np.flatnonzero(wrong & ~inside).tolist():
-        rule, message = "fields", grammar.count_message(int(fields[index]))
-        if spoilt[index]:
-            rule, message = _spoilt_by(text, lines, rules, index, index + 1)
-        _note_damage(marks, index, index + 1, rule, message)
     return marks
+
+
+def _count_messages(fields: NDArray[np.int64], grammar: Grammar) -> pl.Series:
+    counts = pl.Series(fields).unique()
+    messages = [grammar.count_message(count) for count in counts.to_list()]
+    return pl.Series(fields).replace_strict(counts, messages, return_dtype=pl.String)
 
 
 _SKIPPED = (LineKind.BLANK, LineKind.COMMENT, LineKind.FOOTER)
@@ -208,7 +218,7 @@ def _walk(marks: Marks, text: bytes, lines: Lines, rules: Rules, index: int, rec
     """Note the record that begins on the line; the line after it."""
     after = lines.at(record.end)
     if after > index + 1 and record.end - lines.starts[index] > rules.record_limit:
-        _note_damage(marks, index, index + 1, "quoting", "A quote is opened and never closed.")
+        _note_damage(marks, index, index + 1, "quoting", UNCLOSED)
         return index + 1
     rule, message = record.rule, record.message
     if rule != "quoting":
@@ -231,6 +241,12 @@ def _note_too_long(marks: Marks, index: int, rules: Rules) -> None:
 def _note_damage(marks: Marks, index: int, after: int, rule: str, message: str) -> None:
     marks.kinds[index:after] = LineKind.REJECTED
     marks.damaged.append((index, after, rule, message))
+
+
+def _note_lines(marks: Marks, indexes: NDArray[np.int64], rule: str, message: str | pl.Series) -> None:
+    if len(indexes):
+        marks.kinds[indexes] = LineKind.REJECTED
+        marks.damaged_lines.append((indexes, rule, message))
 
 
 def _spoilt(text: bytes, byte: NDArray[np.uint8], lines: Lines, rules: Rules) -> NDArray[np.bool_]:
@@ -257,68 +273,3 @@ def _spoilt_by(text: bytes, lines: Lines, rules: Rules, index: int, after: int) 
     except UnicodeDecodeError:
         return "encoding", f"The record holds bytes that are not text in {rules.encoding}."
     return "", ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """Indexes into the lines that were judged."""
-
-    sound: NDArray[np.int64]
-    wrong: NDArray[np.int64]
-    #: fields of each of the wrong ones
-    fields: NDArray[np.int64]
-    walk: NDArray[np.int64]
-
-
-def _judge_quoted(
-    text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64], grammar: Grammar
-) -> _Judged:
-    """Tell lines with quotes that are one record by themselves from those that must be walked."""
-    texts = line_texts(text, byte, lines, indexes)
-    is_sound = texts.str.contains(grammar.sound_line)
-    sound = is_sound.arg_true().to_numpy()
-    rest = (~is_sound).arg_true()
-    others = texts.gather(rest)
-    whole = others.str.contains(grammar.whole_line)
-    wrong = rest.filter(whole)
-    delimiter = grammar.delimiter.decode()
-    fields = (
-        others.filter(whole)
-        .str.replace_all(grammar.quoted_part, "")
-        .str.count_matches(delimiter, literal=True)
-    )
-    return _Judged(
-        sound=sound.astype(np.int64),
-        wrong=wrong.to_numpy().astype(np.int64),
-        fields=fields.to_numpy().astype(np.int64) + 1,
-        walk=rest.filter(~whole).to_numpy().astype(np.int64),
-    )
-
-
-def selected(text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64]) -> bytes:
-    """These lines alone, each ended by a newline, the last perhaps not; returns before them may stay."""
-    if len(indexes) == len(lines) and not len(lines.lone_returns):
-        return text
-    ends = np.append(lines.starts[1:], lines.size)
-    keep = np.zeros(len(lines), dtype=np.bool_)
-    keep[indexes] = True
-    if len(lines.lone_returns):
-        byte = byte.copy()
-        byte[lines.lone_returns] = 10
-    return byte[np.repeat(keep, ends - lines.starts)].tobytes()
-
-
-def line_texts(text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64]) -> pl.Series:
-    """The texts of valid lines, line ends left out."""
-    some = selected(text, byte, lines, indexes)
-    # A byte order mark at the beginning would be taken off: no text begins with a newline.
-    frame = pl.read_csv(
-        b"\n" + some,
-        has_header=False,
-        schema={"line": pl.String},
-        separator="\0",
-        quote_char=None,
-        empty_string_is_null=False,
-        infer_schema=False,
-    )
-    return frame["line"].slice(1)

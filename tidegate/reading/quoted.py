@@ -1,0 +1,102 @@
+"""Lines with quotes, judged all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from tidegate.reading.lines import line_texts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tidegate.reading.grammar import Grammar
+    from tidegate.reading.lines import Lines
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """Lines with quotes, told apart by what they are when a record begins on them."""
+
+    lines: NDArray[np.int64]
+    #: one record of the right width
+    sound: NDArray[np.int64]
+    #: one record of another width, and how many fields each has
+    wrong: NDArray[np.int64]
+    fields: NDArray[np.int64]
+    #: a quoted field is open at the end
+    open: NDArray[np.int64]
+    #: damaged by a quote in an unquoted field, or by text after a closing quote
+    stray: NDArray[np.int64]
+    after_close: NDArray[np.int64]
+    #: for each of `lines`: whether it closes a quote that was opened before it in front of text
+    closes_badly: NDArray[np.bool_]
+
+
+def judge_quoted(
+    text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64], grammar: Grammar
+) -> Judged:
+    nothing = np.zeros(0, dtype=np.int64)
+    if not len(indexes):
+        return Judged(
+            lines=nothing,
+            sound=nothing,
+            wrong=nothing,
+            fields=nothing,
+            open=nothing,
+            stray=nothing,
+            after_close=nothing,
+            closes_badly=np.zeros(0, dtype=np.bool_),
+        )
+    rest = pl.DataFrame({"line": indexes, "text": line_texts(text, byte, lines, indexes)})
+    closes_badly = np.zeros(len(indexes), dtype=np.bool_)
+    sound, rest = _parted(rest, grammar.sound_line)
+    wrong, rest = _parted(rest, grammar.whole_line)
+    opened, rest = _parted(rest, grammar.open_line)
+    stray, rest = _parted(rest, grammar.stray_line)
+    if opened.height:
+        every = line_texts(text, byte, lines, indexes)
+        closes_badly = every.str.contains(grammar.badly_closing_line).to_numpy()
+    return Judged(
+        lines=indexes,
+        sound=sound["line"].to_numpy(),
+        wrong=wrong["line"].to_numpy(),
+        fields=_field_counts(wrong["text"], grammar),
+        open=opened["line"].to_numpy(),
+        stray=stray["line"].to_numpy(),
+        after_close=rest["line"].to_numpy(),
+        closes_badly=closes_badly,
+    )
+
+
+def _parted(frame: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    if not frame.height:
+        return frame, frame
+    fits = frame["text"].str.contains(pattern)
+    return (frame, frame.clear()) if fits.all() else (frame.filter(fits), frame.filter(~fits))
+
+
+def _field_counts(texts: pl.Series, grammar: Grammar) -> NDArray[np.int64]:
+    unquoted = texts.str.replace_all(grammar.quoted_part, "")
+    delimiters = unquoted.str.count_matches(grammar.delimiter.decode(), literal=True)
+    return delimiters.cast(pl.Int64).to_numpy() + 1
+
+
+def never_closed(judged: Judged, has_quotes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Lines with an open quote that the next line with a quote closes in front of text.
+
+    Only that line can close it, so nothing needs to be walked to know the damage.
+    """
+    if not len(judged.open):
+        return judged.open
+    places = np.searchsorted(has_quotes, judged.open, side="right")
+    known = places < len(has_quotes)
+    following = has_quotes[places[known]]
+    at = np.searchsorted(judged.lines, following)
+    at[at == len(judged.lines)] = 0
+    broken = (judged.lines[at] == following) & judged.closes_badly[at]
+    closed_badly: NDArray[np.int64] = judged.open[known][broken]
+    return closed_badly
