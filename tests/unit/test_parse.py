@@ -10,9 +10,11 @@ import pytest
 
 from tidegate.contracts import Contract
 from tidegate.contracts.columns import Parse
+from tidegate.contracts.registry import Registry
 from tidegate.errors import ContractError
 from tidegate.stages.model import RECORD
 from tidegate.stages.parse import check_rules, parse
+from tidegate.stages.schema import table_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -372,6 +374,12 @@ def test_a_rule_that_cannot_apply_is_the_authors_mistake(kind: pl.DataType, rule
     with pytest.raises(ContractError, match=said) as caught:
         check_rules(contract({"c": rule}), {"c": kind})
     assert str(caught.value).startswith("Contract 'orders' 1.2.3: how column 'c' is read: ")
+
+
+def test_rules_are_looked_at_before_any_object_is_read() -> None:
+    wrong = contract({"c": ZURICH})
+    with pytest.raises(ContractError, match="time_zone is for moments"):
+        table_columns(wrong, Registry({"orders": wrong}))
 
 
 def test_a_rule_for_a_column_that_the_schema_lacks_is_the_authors_mistake() -> None:

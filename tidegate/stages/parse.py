@@ -46,7 +46,7 @@ class Parsed:
     rows: pl.DataFrame
     #: columns of `BROKEN`, one row for each value that could not be read
     unread: pl.DataFrame
-    #: the rows as they were written, where sentences about them shall show that
+    #: the same records as they were written, row for row, for sentences that show values; None: as parsed
     text: pl.DataFrame | None = None
 
 
