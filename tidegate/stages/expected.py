@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tidegate.stages.moments import moment_readings
+from tidegate.stages.moments import layout, moment_readings
 from tidegate.stages.numbers import number_reading
 from tidegate.stages.sentences import choice, sentence
 
@@ -29,11 +30,24 @@ def type_sentence(name: str, kind: pl.DataType, rule: Parse) -> pl.Expr:
     elif isinstance(kind, pl.Decimal):
         wide = number_reading(pl.Decimal(38, kind.scale), rule)(text).is_not_null()
         wanted = pl.when(wide).then(pl.lit(_digits(kind))).otherwise(wanted)
+    elif kind.is_float():
+        huge = text.cast(kind, strict=False).is_infinite() & text.str.contains("[0-9]")
+        wanted = pl.when(huge).then(pl.lit(f"a number that {kind} can hold")).otherwise(wanted)
     elif isinstance(kind, pl.Datetime) and rule.time_zone is not None:
-        local = [read(text).is_not_null() for read in moment_readings(pl.Datetime(kind.time_unit), rule)]
-        once = f"a time that clocks in {rule.time_zone} show exactly once, which a clock change prevents"
-        wanted = pl.when(pl.any_horizontal(local)).then(pl.lit(once)).otherwise(wanted)
+        wanted = pl.when(_is_local(text, kind, rule)).then(pl.lit(_once(rule))).otherwise(wanted)
     return sentence(name, pl.col("value"), pl.format("but must be {}", wanted))
+
+
+def _is_local(text: pl.Expr, kind: pl.Datetime, rule: Parse) -> pl.Expr:
+    local = [text_format for text_format in rule.formats if "z" not in layout(text_format).letters]
+    if rule.formats and not local:
+        return pl.lit(value=False)
+    readings = moment_readings(pl.Datetime(kind.time_unit), replace(rule, formats=local))
+    return pl.any_horizontal(read(text).is_not_null() for read in readings)
+
+
+def _once(rule: Parse) -> str:
+    return f"a local time of {rule.time_zone} that no clock change skips or repeats"
 
 
 def _expected(kind: pl.DataType, rule: Parse) -> str:
@@ -48,14 +62,14 @@ def _expected(kind: pl.DataType, rule: Parse) -> str:
         places = f"{kind.scale} place{'s' if kind.scale > 1 else ''}"
         return f"a decimal number such as {sample} with at most {places}"
     if kind.is_float():
-        return f"a number such as {_number('12.5', rule)}, not too large for {type(kind).__name__}"
+        return f"a number such as {_number('12.5', rule)}"
     return _expected_moment(kind, rule)
 
 
 def _expected_moment(kind: pl.DataType, rule: Parse) -> str:
     noun = "a date" if isinstance(kind, pl.Date) else "a time" if isinstance(kind, pl.Time) else "a moment"
     if rule.formats:
-        sample = _SAMPLE.strftime(rule.formats[0].replace("%z", "Z"))
+        sample = _SAMPLE.strftime(rule.formats[0])
         return f"{noun} written as {' or '.join(rule.formats)}, such as {sample}"
     if isinstance(kind, pl.Date):
         return "a date such as 2026-01-31"

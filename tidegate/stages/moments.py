@@ -81,9 +81,11 @@ def layout(text_format: str, *, places: int = 6, padded: bool = False, zulu: boo
     pattern, chrono, shape = "", "", ""
     for at, (letter, char) in enumerate(tokens):
         alone = not padded and not _is_digit(tokens, at - 1) and not _is_digit(tokens, at + 1)
+        if char == "%":
+            raise ValueError("write %% for a percent sign")
         if letter is None:
             pattern += literal(char)
-            chrono += "%%" if char == "%" else char
+            chrono += char
             shape += char
         elif letter == "z" and zulu:
             pattern, chrono, shape = pattern + "Z", chrono + "Z", shape + "%z"
@@ -182,10 +184,11 @@ def moment_readings(kind: pl.DataType, rule: Parse) -> list[Callable[[pl.Expr], 
 def _layouts(kind: pl.DataType, rule: Parse) -> Iterator[Layout]:
     places = _PLACES[kind.time_unit] if isinstance(kind, pl.Datetime) else 6
     for text_format in rule.formats:
-        if "%z" in text_format:
+        found = layout(text_format, places=places)
+        if "z" in found.letters:
             # Texts that all end in Z are many times faster to read than offsets.
             yield layout(text_format, places=places, zulu=True)
-        yield layout(text_format, places=places)
+        yield found
     if rule.formats:
         return
     for text_format in _iso_formats(kind, rule):

@@ -31,7 +31,7 @@ _MEANT_FOR: dict[str, tuple[str, Callable[[pl.DataType], bool]]] = {
         "moments with a time zone, such as Annotated[pl.Datetime, 'us', 'UTC']",
         lambda kind: isinstance(kind, pl.Datetime) and kind.time_zone is not None,
     ),
-    "decimal": ("floats and decimals", lambda kind: kind.is_float() or kind.is_decimal()),
+    "decimal": ("numbers", lambda kind: kind.is_numeric()),
     "thousands": ("numbers", lambda kind: kind.is_numeric()),
     "true": ("booleans", lambda kind: isinstance(kind, pl.Boolean)),
     "false": ("booleans", lambda kind: isinstance(kind, pl.Boolean)),
@@ -46,7 +46,7 @@ class Parsed:
     rows: pl.DataFrame
     #: columns of `BROKEN`, one row for each value that could not be read
     unread: pl.DataFrame
-    #: the rows as they were written, where sentences about them shall show that
+    #: the same records as they were written, row for row, for sentences that show values; None: as parsed
     text: pl.DataFrame | None = None
 
 
@@ -94,7 +94,9 @@ def check_rules(contract: Contract, columns: Mapping[str, pl.DataType]) -> None:
         kind = columns[name]
         for field in fields(rule):
             meant = _MEANT_FOR.get(field.name)
-            if meant and getattr(rule, field.name) != field.default and not meant[1](kind):
+            value = getattr(rule, field.name)
+            given = (tuple(value) if isinstance(value, list) else value) != field.default
+            if meant and given and not meant[1](kind):
                 _wrong(contract, name, f"{field.name} is for {meant[0]}, and the column is {kind}; remove it")
         try:
             if kind.is_temporal():

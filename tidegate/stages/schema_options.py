@@ -40,6 +40,11 @@ def _of_schema(contract: Contract, schema: Any) -> Iterator[tuple[str, str]]:
             "ordered",
             "use Contract(columns=Columns(reordered='hold')), which looks at the file's header",
         ),
+        (
+            schema.unique_column_names,
+            "unique_column_names",
+            "a file that names a column twice is always held",
+        ),
         (schema.add_missing_columns, "add_missing_columns", "use Contract(columns=Columns(missing='null'))"),
     ):
         if holds:
