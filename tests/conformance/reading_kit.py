@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
@@ -163,9 +164,15 @@ def _plain(value: Any) -> Any:
 
 
 def line_starts(content: bytes, *, wide: str | None = None) -> list[int]:
-    """Byte offset of every physical line; `wide` is utf-16-le or utf-16-be for UTF-16."""
+    """Byte offset of every physical line; `wide` is utf-16-le or utf-16-be for UTF-16.
+
+    A byte order mark belongs to no line: the first one begins after it.
+    """
     if wide is None:
-        return [found.start() for found in re.finditer(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", content)]
+        ends = re.finditer(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", content)
+        starts = [found.start() for found in ends]
+        mark = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+        return [mark, *starts[1:]] if len(content) > mark else []
     units = content[: len(content) // 2 * 2].decode(wide, "surrogatepass")
     starts = [found.start() for found in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", units)]
     if len(content) % 2 and (not units or units[-1] in "\r\n"):
