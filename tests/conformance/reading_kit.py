@@ -19,6 +19,8 @@ import polars as pl
 
 from tidegate.contracts import Columns, Contract, Dialect, Parse
 from tidegate.errors import ObjectRejectedError
+from tidegate.reading import LINE, RECORD
+from tidegate.stages.file_check import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 DAMAGED = Path(__file__).parents[1] / "golden" / "damaged"
 
 DAMAGE_RULES = {"quoting", "fields", "encoding", "nul", "too_long"}
+#: What is compared of a rejection: all but its sentence.
+REJECTED = ("record", "line", "offset", "column", "rule", "value", "raw")
 LINE_KINDS = {"preamble", "header", "comment", "blank", "footer", "accepted", "rejected"}
 
 _TYPES: dict[str, Any] = {
@@ -80,7 +84,6 @@ def _case(folder: Path) -> Case:
         [] if held else json.loads((folder / f"{name}.json").read_text())
         for name in ("accepted", "rejected", "lines")
     )
-    keys = ("record", "line", "offset", "column", "rule", "value", "raw")
     (file,) = (path for path in folder.iterdir() if path.name.startswith("data."))
     return Case(
         kind=folder.name,
@@ -89,7 +92,7 @@ def _case(folder: Path) -> Case:
         expected=Outcome(
             held=held,
             accepted={row["record"]: (row["line"], row["values"]) for row in accepted},
-            rejected=sorted((tuple(row[key] for key in keys) for row in rejected), key=repr),
+            rejected=sorted((tuple(row[key] for key in REJECTED) for row in rejected), key=repr),
             lines=dict(Counter(lines)),
         ),
         lines=tuple(lines),
@@ -131,30 +134,31 @@ def _type(name: str) -> Any:
     return Annotated[pl.Decimal, int(found[1]), int(found[2])] if found else _TYPES[name]
 
 
-def read(file: Path, contract: Contract, *, patient: bool) -> Outcome:
-    """Read and check one file; the one place in the tests of reading that knows the engine's calls."""
-    from tidegate.stages.validate import check_file
+def read(file: Path, contract: Contract, *, patient: bool = False, block_bytes: int | None = None) -> Outcome:
+    """Read and check one file; the one place in the tests of reading that knows the engine's calls.
 
+    `block_bytes`: in pieces of that size, as a file is read that is larger than any here.
+    """
     try:
         checked = check_file(file, contract, patient=patient)
+        if block_bytes is not None:
+            checked.reading.block_bytes = block_bytes
+        parts = list(checked.parts())
     except ObjectRejectedError as error:
         return Outcome(error.rule, {}, [], {})
-    rejections = checked.rejections
-    assert all(rejections["message"].str.len_chars() > 0)
-    accepted = {}
-    for row in checked.accepted.iter_rows(named=True):
-        record, line = row.pop("_record"), row.pop("_line")
-        accepted[record] = (line, {name: _plain(value) for name, value in row.items()})
-    assert len(accepted) == checked.accepted.height, "two accepted rows have one record number"
-    return Outcome(
-        held=None,
-        accepted=accepted,
-        rejected=sorted(
-            rejections.select("record", "line", "offset", "column", "rule", "value", "raw").iter_rows(),
-            key=repr,
-        ),
-        lines={str(kind): count for kind, count in checked.lines.items() if count},
-    )
+    accepted: dict[int, tuple[int, dict[str, Any]]] = {}
+    rejected: list[tuple[Any, ...]] = []
+    for part in parts:
+        for row in part.valid.iter_rows(named=True):
+            record, line = row.pop(RECORD), row.pop(LINE)
+            assert record not in accepted, "two accepted rows have one record number"
+            accepted[record] = (line, {name: _plain(value) for name, value in row.items()})
+        assert part.records == part.valid.height + part.rejections["record"].n_unique()
+        assert all(part.rejections["message"].str.len_chars() > 0)
+        rejected += part.rejections.select(REJECTED).iter_rows()
+    assert checked.records == len(accepted) + checked.rejected
+    lines = {kind.name.lower(): count for kind, count in checked.lines.items() if count}
+    return Outcome(None, accepted, sorted(rejected, key=repr), lines)
 
 
 def _plain(value: Any) -> Any:

@@ -63,6 +63,12 @@ def test_of_each_kind_of_damage_comes_what_must_come(case: Case, patient: bool) 
     assert outcome == case.expected
 
 
+@pytest.mark.parametrize("block_bytes", [1, 10, 32])
+@pytest.mark.parametrize("case", [case for case in damaged() if case.expected.held is None], ids=str)
+def test_nothing_depends_on_where_the_pieces_of_a_file_end(case: Case, block_bytes: int) -> None:
+    assert read(case.file, case.contract, block_bytes=block_bytes) == case.expected
+
+
 @pytest.mark.parametrize("case", [case for case in damaged() if told(case)], ids=str)
 def test_what_is_expected_of_a_case_agrees_with_its_file(case: Case) -> None:
     text = content(case)
