@@ -5,12 +5,13 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 CHEAP := tests/unit tests/conformance tests/golden tests/architecture
 COSTLY := tests/integration tests/e2e
+FUZZ_SECONDS ?= 60
 
 # The newest Python that really runs: pyenv leaves shims for versions that are not active.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: help setup demo test test-fast check lock clean
+.PHONY: help setup demo test test-fast check fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,13 @@ check: setup ## format, lint, types, imports, dependencies, spelling
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/codespell
+
+# Atheris is built for few Pythons, so it is no test dependency: it gets an environment of its own, beside .venv.
+fuzz: setup ## feed the reader random bytes for FUZZ_SECONDS (60)
+	@test -x .fuzz/venv/bin/pip || $(BIN)/python -m venv --clear .fuzz/venv
+	.fuzz/venv/bin/pip install --quiet atheris
+	PYTHONPATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		.fuzz/venv/bin/python tests/fuzz/fuzz_reading.py .fuzz/corpus -max_total_time=$(FUZZ_SECONDS)
 
 lock: ## write constraints.txt again from pyproject.toml; newest versions with LOCK=--upgrade (needs uv)
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --python-version 3.11 \

@@ -38,7 +38,10 @@ class TotalsCheck:
         """Count records, and add the values that could be read, of rejected rows too."""
         self._records += records
         for name in self._sums:
-            self._sums[name] += parsed.rows[name].sum() or 0
+            values = parsed.rows[name]
+            # The sum of many whole numbers may need more than their 64 bits.
+            wide = values.cast(pl.Int128) if values.dtype.is_integer() else values
+            self._sums[name] += wide.sum() or 0
 
     def settle(self, footer: Sequence[str], manifest: Callable[[], bytes] | None) -> None:
         """ObjectRejectedError when the file does not hold what its supplier says, or nothing is said."""
@@ -65,7 +68,7 @@ class TotalsCheck:
         """The announced sum, written as the column's values are."""
         kind = self._columns[name]
         wide = pl.Decimal(38, kind.scale) if isinstance(kind, pl.Decimal) else kind
-        wide = pl.Int64() if kind.is_integer() else wide
+        wide = pl.Int128() if kind.is_integer() else wide
         one = pl.DataFrame({RECORD: [1], name: [text]}, schema={RECORD: pl.Int64, name: pl.String})
         value = parse(one, {name: wide}, self._contract).rows[name][0]
         if value is None:
