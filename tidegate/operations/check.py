@@ -131,7 +131,9 @@ def _report(
         "rows_read": checked.records if checked is not None else 0,
         "rows_accepted": 0 if checked is None or problem is not None else checked.records - refused,
         "rows_rejected": refused,
-        "lines": {kind.name.lower(): count for kind, count in sorted(checked.lines.items())} if checked else {},
+        "lines": {kind.name.lower(): count for kind, count in sorted(checked.lines.items())}
+        if checked
+        else {},
         "dialect": checked.dialect if checked is not None else None,
         "reasons": _reasons(rejected),
         "rejections": rejected.head(FIRST).to_dicts(),

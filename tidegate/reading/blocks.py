@@ -140,7 +140,7 @@ def _damaged(
         "rule",
         pl.lit(None, dtype=pl.String).alias("value"),
         "message",
-        pl.Series("raw", raw_texts(text, starts, ends), dtype=pl.String),
+        pl.Series("raw", raw_texts(text, starts, ends, place.encoding), dtype=pl.String),
     ).cast(pl.Schema(REJECTION_SCHEMA))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ _HEAD_BYTES = 1024
 #: Of every second one of the first bytes, how many must be NUL for UTF-16 without a mark.
 _NUL_SHARE = 0.3
 _CONTINUATION_MASK, _CONTINUATION, _FOUR_BYTES, _BEYOND_ASCII = 0xC0, 0x80, 0xF0, 0x80
+_LOW_SURROGATES = 0xDC00
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -96,10 +99,34 @@ class Transcoder:
             chunk = chunk[: len(chunk) & ~1]
         text = self._decoder.decode(chunk, final and not self._wide)
         if final and self._wide:
-            # Half a character, or half a byte pair, is all that is left of the last one.
-            cut_off = len(self._decoder.getstate()[0]) // 2 + len(self._odd)
-            text += "\ud800" * cut_off
+            # Half a surrogate pair, or half of two bytes, may be all that is left of a last character.
+            pending = self._decoder.getstate()[0]
+            text += pending.decode(self.encoding, "surrogatepass")
+            text += "".join(chr(_LOW_SURROGATES + byte) for byte in self._odd)
         return text.encode("utf-8", "surrogatepass")
+
+
+def shown(raw: bytes, encoding: str) -> str:
+    r"""The object's text for people; bytes that are none in its encoding as ``\xNN``."""
+    if encoding == "utf-8":
+        return raw.decode("utf-8", "backslashreplace")
+    # Cut within a character or not: what is no surrogate either is shown as its UTF-8.
+    text = raw.decode("utf-8", "surrogatepass") if _is_whole(raw) else raw.decode("utf-8", "backslashreplace")
+    return _SURROGATE.sub(lambda found: _as_bytes(found[0], encoding, last=found.end() == len(text)), text)
+
+
+def _is_whole(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _as_bytes(char: str, encoding: str, *, last: bool) -> str:
+    if encoding.startswith("utf-16") and not (last and ord(char) < _LOW_SURROGATES + 0x100):
+        return "".join(rf"\x{byte:02x}" for byte in char.encode(encoding, "surrogatepass"))
+    return rf"\x{ord(char) & 0xFF:02x}"
 
 
 def canonical(encoding: str) -> str:

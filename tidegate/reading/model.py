@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tidegate.reading.encoding import original_offsets
+from tidegate.reading.encoding import original_offsets, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,33 +107,18 @@ class Block:
                 "record": records,
                 "line": firsts + self.place.lines + 1,
                 "offset": original_offsets(self.text, starts, self.place.encoding, self.place.offset),
-                "raw": raw_texts(self.text, starts, ends),
+                "raw": raw_texts(self.text, starts, ends, self.place.encoding),
             },
             schema={name: REJECTION_SCHEMA[name] for name in ("record", "line", "offset", "raw")},
         )
 
 
-#: How `backslashreplace` shows the UTF-8 of U+DC80 to U+DCFF.
-_SURROGATE = re.compile(r"\\xed\\x(b[2-3])\\x([89ab][0-9a-f])")
-
-
-def raw_texts(text: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[str]:
+def raw_texts(text: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], encoding: str) -> list[str]:
     """What stands between each start and end, as text that can always be shown."""
     pairs = zip(starts.tolist(), ends.tolist(), strict=True)
     if text.isascii():
         whole = text.decode("ascii")
         return [whole[start : min(end, start + RAW_LIMIT)] for start, end in pairs]
-    return [_shown(text[start : min(end, start + 4 * RAW_LIMIT)]) for start, end in pairs]
-
-
-def _shown(raw: bytes) -> str:
-    try:
-        return raw.decode()[:RAW_LIMIT]
-    except UnicodeDecodeError:
-        # What an 8-bit encoding could not read came here as a lone surrogate: show its byte again.
-        text = raw.decode("utf-8", "backslashreplace")
-        return _SURROGATE.sub(lambda found: rf"\x{_byte_of(found):02x}", text)[:RAW_LIMIT]
-
-
-def _byte_of(found: re.Match[str]) -> int:
-    return ((int(found[1], 16) & 0x3F) << 6 | int(found[2], 16) & 0x3F) & 0xFF
+    return [
+        shown(text[start : min(end, start + 4 * RAW_LIMIT)], encoding)[:RAW_LIMIT] for start, end in pairs
+    ]

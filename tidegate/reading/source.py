@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import sys
@@ -17,7 +18,9 @@ from tidegate.errors import ObjectRejectedError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"), (b"PK\x03\x04", "zip"))
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"))
+#: Of a file in it, of an empty archive, of one in several parts.
+_ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _MAGIC_BYTES = 4
 
 
@@ -38,6 +41,8 @@ class Source:
         else:
             with content.open("rb") as file:
                 head = file.read(_MAGIC_BYTES)
+        if head.startswith(_ZIP_MAGIC):
+            return cls(content, "zip")
         return cls(content, next((name for magic, name in _MAGIC if head.startswith(magic)), "none"))
 
     def open(self) -> Stream:
@@ -110,16 +115,23 @@ def _decompressed(raw: BinaryIO, compression: str) -> BinaryIO:
 
 
 def _only_member(raw: BinaryIO) -> BinaryIO:
-    archive = zipfile.ZipFile(raw)
-    members = [member for member in archive.infolist() if not member.is_dir()]
-    if len(members) != 1:
-        msg = f"The zip archive holds {len(members)} files; one is expected. Upload each by itself."
-        raise ObjectRejectedError(msg, rule="compression")
     try:
-        return cast("BinaryIO", archive.open(members[0]))
-    except (RuntimeError, NotImplementedError) as error:
+        archive = zipfile.ZipFile(raw)
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if len(members) == 1:
+            return cast("BinaryIO", archive.open(members[0]))
+    except (RuntimeError, NotImplementedError, ValueError) as error:
         msg = f"The zip archive can't be opened: {error}. Upload it without a password, or as gzip."
         raise ObjectRejectedError(msg, rule="compression") from error
+    except OSError as error:
+        # A directory that is said to begin before the file does.
+        if error.errno != errno.EINVAL:
+            raise
+        raise ObjectRejectedError(
+            "The zip archive is damaged. Upload it again.", rule="compression"
+        ) from error
+    msg = f"The zip archive holds {len(members)} files; one is expected. Upload each by itself."
+    raise ObjectRejectedError(msg, rule="compression")
 
 
 def _zstd() -> Any:
