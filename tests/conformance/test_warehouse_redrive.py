@@ -242,7 +242,10 @@ def test_held_records_have_all_their_reasons_and_are_paged(stage: Stage) -> None
     first(stage)
     wanted = HeldSelection(object_ids=(ONE.object_id,))
     page = stage.warehouse.held_records(wanted, limit=2)
-    assert [(one.record, one.line, one.offset, one.raw) for one in page] == [(2, 3, 20, "raw"), (4, 5, 40, "raw")]
+    assert [(one.record, one.line, one.offset, one.raw) for one in page] == [
+        (2, 3, 20, "raw"),
+        (4, 5, 40, "raw"),
+    ]
     assert [reason.rule for reason in page[1].reasons] == ["range", "type"]
     assert [one.record for one in stage.warehouse.held_records(wanted, after=4, limit=2)] == [5]
 

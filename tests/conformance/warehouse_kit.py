@@ -100,7 +100,9 @@ class Stage:
             frame.with_columns(pl.Series("_record", records, pl.Int64)).write_parquet(staged)
         refused = None
         if rejected:
-            lines = [(record, record + 1, 10 * record, "id", rule, "x", "m", "raw") for record, rule in rejected]
+            lines = [
+                (record, record + 1, 10 * record, "id", rule, "x", "m", "raw") for record, rule in rejected
+            ]
             refused = folder / "rejected.parquet"
             pl.DataFrame(lines, schema=_REJECTED, orient="row").write_parquet(refused)
         broken = len({record for record, _ in rejected})

@@ -216,9 +216,11 @@ def test_an_older_layout_is_brought_up_to_date_with_its_rows(path: Path, stage: 
     (line,) = stage.warehouse.held(HeldSelection())
     assert (line.rows, line.rule, line.standing) == (1, "type", True)
     # How it was read then is not known, so a redrive loads it anew as a whole.
-    (again,) = stage.load(stage.request(one, [(1, "a", 0), (2, "b", 0)], attempt=2, redrive=True, dialect="{}"))
+    (again,) = stage.load(
+        stage.request(one, [(1, "a", 0), (2, "b", 0)], attempt=2, redrive=True, dialect="{}")
+    )
     assert (again.rows_loaded, again.rows_rejected, again.dialect) == (2, 0, "{}")
-    closed = "SELECT record, \"offset\", closed_reason, closed_contract_version FROM tidegate.rejected_rows"
+    closed = 'SELECT record, "offset", closed_reason, closed_contract_version FROM tidegate.rejected_rows'
     assert stage.ask(closed) == [(2, None, "tried_again", "1.0.0")]
 
 

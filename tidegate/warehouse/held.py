@@ -63,9 +63,7 @@ def discard(con: DuckDBPyConnection, wanted: HeldSelection, *, by: str, note: st
     con.execute("BEGIN")
     count = _count(con, where)
     moment = microseconds(clock.now())
-    con.execute(
-        statement("held", "discard", where=where, moment=moment, by=literal(by), note=literal(note))
-    )
+    con.execute(statement("held", "discard", where=where, moment=moment, by=literal(by), note=literal(note)))
     commit(con)
     return count
 

@@ -67,9 +67,7 @@ def _close_tried_again(con: DuckDBPyConnection, job: Job, decisions: Sequence[De
         con.execute(statement("rejections", "close_tried_again", dataset=dataset, moment=moment))
 
 
-def _insert(
-    con: DuckDBPyConnection, job: Job, plan: Plan, decisions: Sequence[Decision]
-) -> dict[str, int]:
+def _insert(con: DuckDBPyConnection, job: Job, plan: Plan, decisions: Sequence[Decision]) -> dict[str, int]:
     import polars as pl
 
     from tidegate.warehouse.frames import temp_table
