@@ -127,9 +127,10 @@ def _added(
     """The outcome of a redrive: all rows the tables have, and what stays held or was discarded."""
     before, request = _in_force(one), one.request
     (loaded, duplicate), passed = rows, taken_up - refused
+    told = f"Redriven under contract {request.contract_version}: {passed} of {taken_up} held rows passed."
     return replace(
         before,
-        reason=f"Redriven under contract {request.contract_version}: {passed} of {taken_up} held rows passed.",
+        reason=told,
         rows_loaded=loaded,
         rows_duplicate=duplicate,
         rows_rejected=before.rows_rejected - passed,
