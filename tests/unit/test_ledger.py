@@ -246,6 +246,8 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_with_its_objects(tmp
 
     (tmp_path / "tidegate.toml").write_text("")
     (tmp_path / ".tidegate").mkdir()
+    one = ObjectVersion(store="folder", bucket="/l", key="a", version="1-1", size=1, uploaded_at=START)
+    object_id = one.object_id
     engine = sa.create_engine(f"sqlite:///{tmp_path}/.tidegate/ledger.db")
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
@@ -255,14 +257,14 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_with_its_objects(tmp
         connection.exec_driver_sql(
             "INSERT INTO objects (object_id, url, store, bucket, key, version, dataset, state, reason, via, "
             "correlation_id, attempt, crashes, pending_seq, uploaded_at, recorded_at, rows_rejected) VALUES "
-            "('1', 'file:///l/a', 'folder', '/l', 'a', '1-1', 'd', 'loaded', '', 'watch', 'c', 1, 0, 1, "
+            f"('{object_id}', 'file:///l/a', 'folder', '/l', 'a', '1-1', 'd', 'loaded', '', 'watch', 'c', 1, 0, 1, "
             "'2026-01-01 00:00:00', '2026-01-01 00:00:00', 2)"
         )
     engine.dispose()
     ledger = open_ledger(load_settings(tmp_path))
     assert [(entry.key, entry.report) for entry in ledger.ask(queries.find)] == [("a", None)]
     assert [entry.key for entry in ledger.ask(queries.unreported)] == ["a"]
-    ledger.reopen({"1": "d"}, START, requested_by="me", states=("loaded",), redrive=True)
+    ledger.reopen({object_id: "d"}, START, requested_by="me", states=("loaded",), redrive=True)
     batch = ledger.claim("d", "run", ME, max_objects=1, max_bytes=1)
     assert [one.redrive for one in batch.objects] == [True]
     ledger.close()

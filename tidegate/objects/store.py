@@ -71,19 +71,42 @@ class ObjectStore(Protocol):
 
 def open_store(settings: Settings) -> ObjectStore:
     """The store for the landing in `settings`; imports only the provider it needs."""
-    landing = settings.landing
-    if landing.startswith("s3://"):
+    return _open("landing", settings.landing, settings.landing_dir, settings)
+
+
+def open_quarantine(settings: Settings) -> ObjectStore:
+    """The place for what is held; SettingsError when uploads would be looked for in it."""
+    store = _open("quarantine", settings.quarantine, settings.quarantine_dir, settings)
+    landing = _place(settings.landing, settings.landing_dir)
+    if _place(settings.quarantine, settings.quarantine_dir).startswith(landing):
+        msg = (
+            f"quarantine: {store.url} lies in the landing, so that its files would be taken for uploads. "
+            "Set another place."
+        )
+        raise SettingsError(msg)
+    return store
+
+
+def _place(url: str, folder: Path | None) -> str:
+    text = folder.as_uri() if folder is not None else url
+    return text.rstrip("/") + "/"
+
+
+def _open(setting: str, url: str, folder: Path | None, settings: Settings) -> ObjectStore:
+    if folder is not None:
+        from tidegate.objects.folder import FolderStore
+
+        return FolderStore.made(folder, setting)
+    from tidegate.objects.landing import Landing
+
+    if url.startswith("s3://"):
         from tidegate.objects.s3 import S3Store
 
-        return S3Store.from_settings(settings)
-    if landing.startswith("gs://"):
+        return S3Store(Landing.parse(url, setting), settings.s3)
+    if url.startswith("gs://"):
         from tidegate.objects.gcs import GcsStore
 
-        return GcsStore.from_settings(settings)
-    if "://" in landing and not landing.startswith("file://"):
-        scheme = landing.partition("://")[0]
-        msg = f"landing = {landing!r}: {scheme}:// is not supported; use a folder, s3://… or gs://…"
-        raise SettingsError(msg)
-    from tidegate.objects.folder import FolderStore
-
-    return FolderStore.from_settings(settings)
+        return GcsStore(Landing.parse(url, setting), settings.gcs)
+    scheme = url.partition("://")[0]
+    msg = f"{setting} = {url!r}: {scheme}:// is not supported; use a folder, s3://… or gs://…"
+    raise SettingsError(msg)
