@@ -247,7 +247,10 @@ def broken_rules(connection: Connection, object_ids: Sequence[str]) -> dict[str,
 
 
 def unreported(
-    connection: Connection, *, object_ids: Sequence[str] | None = None, limit: int | None = None
+    connection: Connection,
+    *,
+    object_ids: Sequence[str] | None = None,
+    finished_before: datetime | None = None,
 ) -> list[ObjectEntry]:
     """Objects of which something is held, or was at the last report, and no report tells of this try."""
     held = or_(
@@ -258,7 +261,9 @@ def unreported(
     query = select(objects).where(held, not_(told))
     if object_ids is not None:
         query = query.where(objects.c.object_id.in_(object_ids))
-    return _entries(connection, query.order_by(objects.c.finished_at).limit(limit))
+    if finished_before is not None:
+        query = query.where(objects.c.finished_at < finished_before)
+    return _entries(connection, query.order_by(objects.c.finished_at))
 
 
 def keys(connection: Connection, limit: int) -> list[str]:

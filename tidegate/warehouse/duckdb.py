@@ -81,7 +81,9 @@ class DuckDBWarehouse:
         with self._reading() as con:
             return held.lines(con, wanted) if con else []
 
-    def held_records(self, wanted: HeldSelection, *, after: int = 0, limit: int) -> list[HeldRecord]:
+    def held_records(
+        self, wanted: HeldSelection, *, after: tuple[str, int] = ("", 0), limit: int
+    ) -> list[HeldRecord]:
         from tidegate.warehouse import held
 
         with self._reading() as con:

@@ -31,27 +31,38 @@ def lines(con: DuckDBPyConnection, wanted: HeldSelection) -> list[HeldLine]:
             contract_version=row[8],
             rows=row[9],
             oldest=moment_of(row[10]),
+            rows_of_object=row[11],
         )
         for row in found
     ]
 
 
-def records(con: DuckDBPyConnection, wanted: HeldSelection, *, after: int, limit: int) -> list[HeldRecord]:
-    """The first records with a number above `after`, each with all its reasons."""
-    sql = statement("held", "records", where=_where(wanted), after=after, limit=limit)
+def records(
+    con: DuckDBPyConnection, wanted: HeldSelection, *, after: tuple[str, int], limit: int
+) -> list[HeldRecord]:
+    """The first records after this one, each with all its reasons."""
+    sql = statement(
+        "held",
+        "records",
+        where=_where(wanted),
+        after_object=literal(after[0]),
+        after_record=after[1],
+        limit=limit,
+    )
     found = []
-    for record, entries in groupby(con.execute(sql).fetchall(), key=lambda row: row[0]):
+    for (object_id, record), entries in groupby(con.execute(sql).fetchall(), key=lambda row: row[:2]):
         rows = list(entries)
         first = rows[0]
         found.append(
             HeldRecord(
+                object_id=object_id,
                 record=record,
-                line=first[1],
-                offset=first[2],
-                raw=next((row[3] for row in rows if row[3] is not None), None),
-                contract_version=first[4],
-                rejected_at=moment_of(first[5]),
-                reasons=tuple(HeldReason(*row[6:]) for row in rows),
+                line=first[2],
+                offset=first[3],
+                raw=next((row[4] for row in rows if row[4] is not None), None),
+                contract_version=first[5],
+                rejected_at=moment_of(first[6]),
+                reasons=tuple(HeldReason(*row[7:]) for row in rows),
             )
         )
     return found

@@ -149,6 +149,8 @@ class HeldLine:
     rows: int
     #: when the first of them was rejected
     oldest: datetime
+    #: records of the object in all of its lines
+    rows_of_object: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ class HeldReason:
 class HeldRecord:
     """A record that is held, with every rule it broke."""
 
+    object_id: str
     record: int
     line: int | None
     offset: int | None
@@ -224,8 +227,10 @@ class Warehouse(Protocol):
     def held(self, wanted: HeldSelection) -> list[HeldLine]:
         """The held rows, counted by object, rule, column and contract version. Reads only."""
 
-    def held_records(self, wanted: HeldSelection, *, after: int = 0, limit: int) -> list[HeldRecord]:
-        """Up to `limit` held records of one object, by number, from the first above `after`. Reads only."""
+    def held_records(
+        self, wanted: HeldSelection, *, after: tuple[str, int] = ("", 0), limit: int
+    ) -> list[HeldRecord]:
+        """The first `limit` held records after this object id and record, in their order. Reads only."""
 
     def discard(self, wanted: HeldSelection, *, by: str, note: str) -> int:
         """Close what is held of every chosen record, for good; how many records.

@@ -1,27 +1,34 @@
 -- Rows that are held: open entries of the try that is in force. {where} holds what narrows them.
 
 -- name: lines
-SELECT r.object_id, r.dataset, c.url, c.key, c.version, c.active, r.rule, r."column", r.contract_version,
-    count(DISTINCT r.record), epoch_us(min(r.rejected_at))
-FROM warehouse.tidegate.rejected_rows r
-JOIN warehouse.tidegate.commits c USING (object_id, dataset)
-WHERE {where}
+WITH chosen AS (
+    SELECT r.*, c.url, c.key, c.version, c.active
+    FROM warehouse.tidegate.rejected_rows r
+    JOIN warehouse.tidegate.commits c USING (object_id, dataset)
+    WHERE {where}
+), whole AS (
+    SELECT object_id, dataset, count(DISTINCT record) AS records FROM chosen GROUP BY ALL
+)
+SELECT r.object_id, r.dataset, r.url, r.key, r.version, r.active, r.rule, r."column", r.contract_version,
+    count(DISTINCT r.record), epoch_us(min(r.rejected_at)), whole.records
+FROM chosen r
+JOIN whole USING (object_id, dataset)
 GROUP BY ALL
-ORDER BY r.dataset, c.key, min(r.rejected_at), r.object_id, count(DISTINCT r.record) DESC, r.rule, r."column"
+ORDER BY r.dataset, r.key, min(r.rejected_at), r.object_id, count(DISTINCT r.record) DESC, r.rule, r."column"
 
 -- name: records
 WITH chosen AS (
     SELECT r.*
     FROM warehouse.tidegate.rejected_rows r
     JOIN warehouse.tidegate.commits c USING (object_id, dataset)
-    WHERE {where} AND r.record > {after}
+    WHERE {where} AND (r.object_id, r.record) > ({after_object}, {after_record})
 ), firsts AS (
-    SELECT DISTINCT record FROM chosen ORDER BY record LIMIT {limit}
+    SELECT DISTINCT object_id, record FROM chosen ORDER BY object_id, record LIMIT {limit}
 )
-SELECT record, line, "offset", raw, contract_version, epoch_us(rejected_at), "column", rule, value, message
+SELECT object_id, record, line, "offset", raw, contract_version, epoch_us(rejected_at), "column", rule, value, message
 FROM chosen
-SEMI JOIN firsts USING (record)
-ORDER BY record, "column" NULLS FIRST, rule, value
+SEMI JOIN firsts USING (object_id, record)
+ORDER BY object_id, record, "column" NULLS FIRST, rule, value
 
 -- name: discard
 UPDATE warehouse.tidegate.rejected_rows AS r
