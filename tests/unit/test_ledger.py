@@ -257,7 +257,8 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_with_its_objects(tmp
         connection.exec_driver_sql(
             "INSERT INTO objects (object_id, url, store, bucket, key, version, dataset, state, reason, via, "
             "correlation_id, attempt, crashes, pending_seq, uploaded_at, recorded_at, rows_rejected) VALUES "
-            f"('{object_id}', 'file:///l/a', 'folder', '/l', 'a', '1-1', 'd', 'loaded', '', 'watch', 'c', 1, 0, 1, "
+            f"('{object_id}', 'file:///l/a', 'folder', '/l', 'a', '1-1', 'd', 'loaded', '', 'watch', 'c', "
+            "1, 0, 1, "
             "'2026-01-01 00:00:00', '2026-01-01 00:00:00', 2)"
         )
     engine.dispose()

@@ -20,7 +20,6 @@ from tidegate.errors import (
     TidegateError,
 )
 from tidegate.objects.copying import open_source, whole_copy
-from tidegate.objects.landing import Landing
 from tidegate.objects.model import ObjectVersion
 from tidegate.objects.store import ObjectStore
 
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tidegate.objects.landing import Landing
     from tidegate.settings import GcsSettings
 
 #: requests' errors are OSErrors

@@ -23,7 +23,6 @@ from s3fs.core import S3_RETRYABLE_ERRORS
 from tidegate.clock import now
 from tidegate.errors import ObjectOverwrittenError, StoreUnavailableError, TidegateError
 from tidegate.objects.copying import BLOCK, open_source, whole_copy
-from tidegate.objects.landing import Landing
 from tidegate.objects.model import ObjectVersion
 from tidegate.objects.s3_errors import (
     ABSENT,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tidegate.objects.landing import Landing
     from tidegate.settings import S3Settings
 
 _log = logging.getLogger(__name__)
