@@ -10,6 +10,7 @@ from tidegate import clock
 from tidegate.errors import UsageError
 from tidegate.ledger import queries
 from tidegate.operations import reports
+from tidegate.operations.summary import count_of
 from tidegate.warehouse import HeldSelection
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class Plan:
     @property
     def rows(self) -> int:
         return sum(one.rows for one in self.with_rows)
+
+    def sentence(self) -> str:
+        """``2 objects and 31 rows of 4 others``, for messages."""
+        return f"{count_of(len(self.objects))} and {self.rows:,} rows of {len(self.with_rows)} others"
 
     def skip(self, reason: str) -> None:
         self.skipped[reason] = self.skipped.get(reason, 0) + 1

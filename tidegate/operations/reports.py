@@ -96,6 +96,15 @@ def rewrite(project: Project, entries: Sequence[ObjectEntry]) -> None:
         )
 
 
+def export(project: Project, entries: Sequence[ObjectEntry], folder: Path | None) -> list[Report]:
+    """Write these reports into `folder`, or into the quarantine of the settings; trouble is raised."""
+    if folder is None:
+        return list(write(project, entries, open_quarantine(project.settings)))
+    from tidegate.objects.folder import FolderStore
+
+    return list(write(project, entries, FolderStore.made(folder, "to"), copies=False))
+
+
 def _write_chunk(project: Project, entries: Sequence[ObjectEntry], target: ObjectStore) -> int:
     reports = list(write(project, entries, target))
     return project.ledger.append([_told(report) for report in reports])
