@@ -1,16 +1,19 @@
 """Held rows, for every kind of warehouse: redriven beside the good ones, discarded, taken up again."""
 
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.conformance.warehouse_kit import WAREHOUSES, Row, Stage, contract, version
 from tidegate.contracts import Append, LoadPolicy, Merge, Replace
 from tidegate.errors import AccountingError
-from tidegate.warehouse import HeldSelection, LoadOutcome, Outcome, Warehouse
+from tidegate.warehouse import HeldSelection, LoadOutcome, LoadRequest, Outcome, Warehouse
 from tidegate.warehouse.plan import REREAD
 
 POLICIES: list[LoadPolicy] = [Append(), Merge(key=["id"]), Replace()]
@@ -211,6 +214,57 @@ def test_under_another_policy_a_redrive_still_adds_only(warehouse: Warehouse, tm
     assert (after.rows_loaded, after.rows_rejected) == (4, 1)
     assert stage.table("id, _loaded_at")[0] == (1, before.committed_at)
     assert [row[0] for row in stage.table()] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+@pytest.mark.parametrize("kind", WAREHOUSES)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_whatever_is_redriven_and_discarded_each_record_is_in_one_place(
+    kind: str, policy: LoadPolicy, data: st.DataObject
+) -> None:
+    numbers = [1, 2, 3, 4, 5]
+    failing = st.sets(st.sampled_from(numbers))
+    steps = data.draw(
+        st.lists(st.tuples(st.sampled_from(["redrive", "discard", "restore"]), failing), max_size=5)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(Path(folder) / "staging", WAREHOUSES[kind](Path(folder)), policy)
+        # Of a replaced table one row at least must be loadable, or all of the object is held.
+        held = data.draw(failing) - {1}
+        attempt, discarded = 1, set[int]()
+        stage.load(attempt_at(stage, held, attempt))
+        for step, bad in steps:
+            if step == "redrive":
+                attempt += 1
+                stage.load(attempt_at(stage, bad - {1}, attempt), attempt_at(stage, bad - {1}, attempt))
+                held &= bad
+            elif step == "discard":
+                stage.warehouse.discard(HeldSelection(), by="ann", note="")
+                held, discarded = set(), discarded | held
+            else:
+                stage.warehouse.restore(HeldSelection(discarded=True))
+                held, discarded = held | discarded, set()
+            assert [row[0] for row in stage.table("id")] == [n for n in numbers if n not in held | discarded]
+            commit = stage.warehouse.commits([ONE.object_id])[ONE.object_id]
+            assert (commit.rows_read, commit.rows_rejected) == (5, len(held | discarded))
+            wanted = HeldSelection(object_ids=(ONE.object_id,))
+            assert {one.record for one in stage.warehouse.held_records(wanted, limit=9)} == held
+
+
+def attempt_at(stage: Stage, bad: set[int], attempt: int) -> LoadRequest:
+    good = [n for n in (1, 2, 3, 4, 5) if n not in bad]
+    return stage.request(
+        ONE,
+        [(n, "x", 0) for n in good],
+        records=good,
+        rejected=[(n, "type") for n in sorted(bad)],
+        attempt=attempt,
+        content_sha256="content",
+        dialect=READ,
+        redrive=attempt > 1,
+    )
 
 
 # Held rows, by hand

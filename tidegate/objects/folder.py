@@ -86,8 +86,7 @@ class FolderStore(ObjectStore):
         """The landing folder of `settings`, created when it is missing."""
         folder = settings.landing_dir
         if folder is None:
-            msg = f"landing = {settings.landing!r} is not a folder."
-            raise SettingsError(msg)
+            raise SettingsError(f"landing = {settings.landing!r} is not a folder.")
         return cls.made(folder, "landing")
 
     @classmethod
