@@ -66,6 +66,10 @@ def test_reports_and_copies_are_written_whole_and_twice_the_same(
         ("s3://bucket/in/", "s3://bucket/in", False),
         ("s3://bucket", "s3://bucket/held", False),
         ("s3://bucket/in", "s3://bucket/held", True),
+        ("s3://bucket/in", "s3://bucket", False),
+        ("held/in", "held", False),
+        # Nothing below a hidden folder is an upload.
+        (".", "", True),
         ("in", "ftp://host/x", False),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from tidegate.errors import ObjectRejectedError, SettingsError
+from tidegate.objects.filenames import is_in_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,19 +78,23 @@ def open_store(settings: Settings) -> ObjectStore:
 def open_quarantine(settings: Settings) -> ObjectStore:
     """The place for what is held; SettingsError when uploads would be looked for in it."""
     store = _open("quarantine", settings.quarantine, settings.quarantine_dir, settings)
-    landing = _place(settings.landing, settings.landing_dir)
-    if _place(settings.quarantine, settings.quarantine_dir).startswith(landing):
+    if _overlap(settings):
         msg = (
-            f"quarantine: {store.url} lies in the landing, so that its files would be taken for uploads. "
-            "Set another place."
+            f"quarantine: {store.url} and the landing lie in each other, so that files written there would "
+            "be taken for uploads. Set another place."
         )
         raise SettingsError(msg)
     return store
 
 
-def _place(url: str, folder: Path | None) -> str:
-    text = folder.as_uri() if folder is not None else url
-    return text.rstrip("/") + "/"
+def _overlap(settings: Settings) -> bool:
+    landing, quarantine = settings.landing_dir, settings.quarantine_dir
+    if landing is not None and quarantine is not None:
+        if quarantine.is_relative_to(landing):
+            return not any(map(is_in_progress, quarantine.relative_to(landing).parts))
+        return landing.is_relative_to(quarantine)
+    one, other = (url.rstrip("/") + "/" for url in (settings.landing, settings.quarantine))
+    return one.startswith(other) or other.startswith(one)
 
 
 def _open(setting: str, url: str, folder: Path | None, settings: Settings) -> ObjectStore:

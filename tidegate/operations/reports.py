@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Records read from the warehouse at once.
-_PAGE = 5_000
+_PAGE = 20_000
 #: Objects whose reports are written before the ledger is told of them.
 _CHUNK = 100
 
