@@ -104,6 +104,8 @@ class Settings(BaseSettings):
 
     #: folder, s3://bucket/prefix or gs://bucket/prefix; empty means <state>/landing
     landing: str = ""
+    #: folder, s3://bucket/prefix or gs://bucket/prefix for what is held; empty means <state>/quarantine
+    quarantine: str = ""
     #: importable package that holds one data contract a module
     contracts: str = "data_contracts"
     #: everything the embedded system writes
@@ -151,11 +153,19 @@ class Settings(BaseSettings):
     @property
     def landing_dir(self) -> Path | None:
         """The landing when it is a folder, absolute; None for s3:// and gs://."""
-        if not self.landing:
-            return (self.state_dir / "landing").resolve()
-        if self.landing.startswith("file://"):
-            return Path(self.landing.removeprefix("file://")).resolve()
-        return None if "://" in self.landing else (self._root / self.landing).resolve()
+        return self._folder(self.landing, "landing")
+
+    @property
+    def quarantine_dir(self) -> Path | None:
+        """The quarantine when it is a folder, absolute; None for s3:// and gs://."""
+        return self._folder(self.quarantine, "quarantine")
+
+    def _folder(self, url: str, default: str) -> Path | None:
+        if not url:
+            return (self.state_dir / default).resolve()
+        if url.startswith("file://"):
+            return Path(url.removeprefix("file://")).resolve()
+        return None if "://" in url else (self._root / url).resolve()
 
     @property
     def ledger_url(self) -> str:

@@ -91,10 +91,9 @@ class Rig:
     def request(self, upload: Upload, attempt: int = 1) -> LoadRequest:
         held = "too bad" if upload.held else None
         rejected = [(9, "type")] if upload.held else []
-        return self.stage.request(
-            version(upload.key, upload.at), upload.rows, attempt=attempt, held=held, rejected=rejected,
-            **({"rows_read": len(upload.rows) + 1} if upload.held else {}),
-        )  # fmt: skip
+        more: dict[str, Any] = {"rows_read": len(upload.rows) + 1} if upload.held else {}
+        one = version(upload.key, upload.at)
+        return self.stage.request(one, upload.rows, attempt=attempt, held=held, rejected=rejected, **more)
 
     def check(self, policy: LoadPolicy, uploads: Sequence[Upload]) -> None:
         """The table is right, the books balance, and what is open in quarantine is worth mending."""

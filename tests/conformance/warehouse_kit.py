@@ -25,6 +25,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 _REJECTED = {
     "record": pl.Int64,
     "line": pl.Int64,
+    "offset": pl.Int64,
     "column": pl.String,
     "rule": pl.String,
     "value": pl.String,
@@ -85,12 +86,13 @@ class Stage:
         attempt: int = 1,
         rejected: Sequence[tuple[int, str]] = (),
         held: str | None = None,
+        records: Sequence[int] | None = None,
         **changes: Any,
     ) -> LoadRequest:
-        """`rows` in the order of the columns, records counted from 1; `rejected`: record and rule."""
+        """`rows` in the order of the columns, `records` counted from 1; `rejected`: record and rule."""
         folder = self.folder / f"{one.object_id}-{attempt}"
         folder.mkdir(parents=True, exist_ok=True)
-        records = range(1, len(rows) + 1)
+        records = records or range(1, len(rows) + 1)
         staged = None
         if held is None:
             frame = pl.DataFrame(list(rows), schema=self.columns, orient="row")
@@ -98,7 +100,9 @@ class Stage:
             frame.with_columns(pl.Series("_record", records, pl.Int64)).write_parquet(staged)
         refused = None
         if rejected:
-            lines = [(record, record + 1, "id", rule, "x", "m", "raw") for record, rule in rejected]
+            lines = [
+                (record, record + 1, 10 * record, "id", rule, "x", "m", "raw") for record, rule in rejected
+            ]
             refused = folder / "rejected.parquet"
             pl.DataFrame(lines, schema=_REJECTED, orient="row").write_parquet(refused)
         broken = len({record for record, _ in rejected})

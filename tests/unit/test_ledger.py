@@ -238,6 +238,55 @@ def test_migrations_make_the_tables_the_code_declares(ledger: Ledger) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+def test_a_ledger_of_the_first_schema_is_brought_up_to_date_with_its_objects(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from tidegate.ledger import migrations
+
+    (tmp_path / "tidegate.toml").write_text("")
+    (tmp_path / ".tidegate").mkdir()
+    one = ObjectVersion(store="folder", bucket="/l", key="a", version="1-1", size=1, uploaded_at=START)
+    object_id = one.object_id
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/.tidegate/ledger.db")
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO objects (object_id, url, store, bucket, key, version, dataset, state, reason, via, "
+            "correlation_id, attempt, crashes, pending_seq, uploaded_at, recorded_at, rows_rejected) VALUES "
+            f"('{object_id}', 'file:///l/a', 'folder', '/l', 'a', '1-1', 'd', 'loaded', '', 'watch', 'c', "
+            "1, 0, 1, "
+            "'2026-01-01 00:00:00', '2026-01-01 00:00:00', 2)"
+        )
+    engine.dispose()
+    ledger = open_ledger(load_settings(tmp_path))
+    assert [(entry.key, entry.report) for entry in ledger.ask(queries.find)] == [("a", None)]
+    assert [entry.key for entry in ledger.ask(queries.unreported)] == ["a"]
+    ledger.reopen({object_id: "d"}, START, requested_by="me", states=("loaded",), redrive=True)
+    batch = ledger.claim("d", "run", ME, max_objects=1, max_bytes=1)
+    assert [one.redrive for one in batch.objects] == [True]
+    ledger.close()
+
+
+def test_only_the_try_that_a_redrive_asked_for_is_one(ledger: Ledger) -> None:
+    ledger.record([upload("a")])
+    (object_id,) = [entry.object_id for entry in ledger.ask(queries.find)]
+    redrives = []
+    for attempt, redrive in enumerate([False, True, False]):
+        run = f"run {attempt}"
+        batch = ledger.claim("flights", run, ME, max_objects=1, max_bytes=100)
+        ledger.release(run, "It was killed.")
+        again = ledger.claim("flights", f"{run} again", ME, max_objects=1, max_bytes=100)
+        redrives.append([one.redrive for one in (*batch.objects, *again.objects)])
+        ledger.end_claim(f"{run} again")
+        asked = not redrive
+        ledger.reopen({object_id: "flights"}, START, requested_by="me", states=("failed",), redrive=asked)
+    assert redrives == [[False] * 2, [True] * 2, [False] * 2]
+
+
 def test_head_is_the_newest_migration() -> None:
     from alembic.config import Config
     from alembic.script import ScriptDirectory

@@ -15,7 +15,7 @@ from tidegate import clock
 from tidegate.events import Event, EventType, ObjectUploaded, Via
 from tidegate.events.model import event_id
 from tidegate.ledger import Owner, Upload, open_ledger, queries
-from tidegate.ledger.projections import FINAL_STATES
+from tidegate.ledger.states import FINAL_STATES
 from tidegate.ledger.tables import PROJECTIONS
 from tidegate.objects import ObjectVersion
 from tidegate.settings import load_settings
@@ -83,7 +83,7 @@ class LedgerMachine(RuleBasedStateMachine):
             object_id=object_id,
             correlation_id=object_id,
             attempt=attempt,
-            data={"reason": "", "rows_read": 1, "rows_loaded": 1},
+            data={"reason": "", "rows_read": 1, "rows_loaded": 1, "rows_rejected": 0},
         )
         assert self.ledger.append([final, final]) == 1
         assert self.ledger.append([final]) == 0
@@ -103,6 +103,44 @@ class LedgerMachine(RuleBasedStateMachine):
         chosen = {entry.object_id: "d" for entry in self.ledger.ask(queries.find, states=tuple(states))}
         reopened = self.ledger.reopen(chosen, clock.now(), requested_by="test", states=tuple(states))
         assert reopened == len(chosen)
+
+    @rule(states=st.sets(st.sampled_from(["loaded", "quarantined", "discarded", "failed"]), min_size=1))
+    def redrive(self, states: set[str]) -> None:
+        chosen = {entry.object_id: "d" for entry in self.ledger.ask(queries.find, states=tuple(states))}
+        for expected in (len(chosen), 0):
+            taken = self.ledger.reopen(
+                chosen, clock.now(), requested_by="test", states=tuple(states), redrive=True
+            )
+            assert taken == expected
+
+    @rule()
+    def discard(self) -> None:
+        entries = self.ledger.ask(queries.find)
+        held = {entry.object_id for entry in entries if entry.state == "quarantined"}
+        ids = [entry.object_id for entry in entries]
+        assert self.ledger.discard(ids, by="ann", reason="Not wanted.") == len(held)
+        assert self.ledger.discard(ids, by="ann", reason="Not wanted.") == 0
+
+    @rule()
+    def report(self) -> None:
+        waiting = self.ledger.ask(queries.unreported)
+        self.ledger.append(
+            [
+                Event(
+                    id=event_id(EventType.REPORTED, entry.object_id, entry.attempt),
+                    type=EventType.REPORTED,
+                    time=clock.now(),
+                    subject=entry.url,
+                    dataset="d",
+                    object_id=entry.object_id,
+                    correlation_id=entry.correlation_id,
+                    attempt=entry.attempt,
+                    data={"report": "file:///q", "rows_held": 0},
+                )
+                for entry in waiting
+            ]
+        )
+        assert self.ledger.ask(queries.unreported) == []
 
     def _let_go(self, run: str) -> None:
         self.held = {object_id: owner for object_id, owner in self.held.items() if owner != run}

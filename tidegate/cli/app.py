@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tidegate import __version__
-from tidegate.cli import contracts, doctor, drop, ledger, objects, past, system, warehouse
+from tidegate.cli import contracts, doctor, drop, ledger, objects, past, quarantine, system, warehouse
 from tidegate.cli.output import DEBUG_VARIABLE
 
 app = typer.Typer(
@@ -62,6 +62,7 @@ app.command()(objects.why)
 app.command()(warehouse.query)
 app.command()(doctor.doctor)
 app.command()(past.reconcile)
+app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(past.backfill, name="backfill")
 app.add_typer(contracts.contracts, name="contracts")
 app.add_typer(ledger.ledger, name="ledger")

@@ -117,6 +117,24 @@ def _landing(settings: Settings) -> Iterator[Finding]:
         yield Finding("landing", OK, f"{store.url} can be listed and {held}")
 
 
+def _quarantine(settings: Settings) -> Iterator[Finding]:
+    from tidegate.ledger import open_ledger, queries
+    from tidegate.objects import open_quarantine
+
+    place = open_quarantine(settings)
+    next(iter(place.list()), None)
+    ledger = open_ledger(settings)
+    try:
+        missing = len(ledger.ask(queries.unreported))
+    finally:
+        ledger.close()
+    if missing:
+        advice = "They are tried every minute while Tidegate runs; its log says what is in the way."
+        yield Finding("quarantine", WARN, f"{place.url} lacks {missing} reports", advice)
+    else:
+        yield Finding("quarantine", OK, f"{place.url} can be listed and lacks no report")
+
+
 def _queue(settings: Settings) -> Iterator[Finding]:
     if settings.landing_dir is not None:
         return
@@ -234,6 +252,7 @@ CHECKS: dict[str, Check] = {
     "versions": _versions,
     "disk": _disk,
     "landing": _landing,
+    "quarantine": _quarantine,
     "queue": _queue,
     "ledger": _ledger,
     "contracts": _contracts,

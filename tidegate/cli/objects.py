@@ -26,6 +26,7 @@ from tidegate.cli.output import (
 if TYPE_CHECKING:
     from tidegate.ledger import DatasetStatus, ObjectEntry
     from tidegate.operations.why import Story
+    from tidegate.warehouse import HeldRecord
 
 PrefixOption = Annotated[str, typer.Option(help="Only keys that begin with this.")]
 DatasetOption = Annotated[str | None, typer.Option(help="Only this dataset.")]
@@ -72,10 +73,10 @@ def _verdict(datasets: list[DatasetStatus]) -> int:
 
 STATUS_COLUMNS = (
     *("dataset", "pending", "running", "failed", "loaded", "quarantined"),
-    *("superseded", "duplicate", "unmatched", "rows", "rejected", "oldest waiting", "last load"),
+    *("discarded", "superseded", "duplicate", "unmatched", "rows", "rejected", "oldest waiting", "last load"),
 )
 #: Columns that are left out while they hold nothing but zeros.
-_RARE = ("failed", "superseded", "duplicate", "unmatched", "rejected", "oldest waiting")
+_RARE = ("failed", "discarded", "superseded", "duplicate", "unmatched", "rejected", "oldest waiting")
 
 
 def status_table(datasets: list[DatasetStatus]) -> tuple[list[str], list[list[object]]]:
@@ -100,6 +101,7 @@ def status_rows(datasets: list[DatasetStatus]) -> list[tuple[object, ...]]:
             one.failed,
             one.loaded,
             one.quarantined,
+            one.discarded,
             one.superseded,
             one.duplicate,
             one.unmatched,
@@ -193,6 +195,7 @@ def _story_document(story: Story) -> dict[str, Any]:
         **entry_document(story.entry),
         "flow_run_url": story.flow_run_url,
         "seconds": story.seconds,
+        "held": story.held,
         "events": [event.to_cloudevent() for event in story.events],
     }
 
@@ -208,6 +211,7 @@ def _print_story(story: Story) -> None:
         ("version", entry.version),
         ("bytes", cell(entry.size)),
         ("rows", _rows(entry)),
+        ("report", entry.report),
         ("run", story.flow_run_url or entry.flow_run_id),
         ("object id", entry.object_id),
         ("time", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in story.seconds.items())),
@@ -221,16 +225,30 @@ def _print_story(story: Story) -> None:
             f"{event.type.verb:<12} {_told(event.data)}".rstrip(),
             soft_wrap=True,
         )
-    if entry.rows_rejected:
-        out.print("  Its rejected rows, with the reasons:", soft_wrap=True)
-        out.print(f'    tidegate query "{_REJECTED.format(entry.object_id)}"', soft_wrap=True)
+    if story.trouble:
+        out.print(f"  Its held rows can't be shown: {story.trouble}", soft_wrap=True)
+    if story.held:
+        more = (entry.rows_rejected or 0) > len(story.held)
+        out.print(f"  {'The first of its' if more else 'Its'} held rows:", soft_wrap=True)
+        print_records(story.held)
+        if more:
+            out.print(f"  All of them: tidegate quarantine export {entry.object_id}", soft_wrap=True)
     out.print()
 
 
-_REJECTED = (
-    "SELECT record, line, rule, value, message FROM tidegate.rejected_rows "
-    "WHERE object_id = '{}' ORDER BY record"
-)
+def print_records(records: list[HeldRecord]) -> None:
+    """Held records for people: where each stands, what is wrong with it, and its text."""
+    from tidegate.quarantine import sentence
+
+    out = console()
+    for record in records:
+        place = f"line {record.line}" if record.line is not None else f"record {record.record}"
+        for reason in record.reasons:
+            out.print(f"    {place}: {sentence(reason)}", soft_wrap=True)
+        if record.raw is not None:
+            out.print(f"      {record.raw}", soft_wrap=True)
+
+
 #: Of an event's data, what stands above already or is of use to programs only.
 _NOT_TOLD = frozenset(
     {

@@ -43,6 +43,10 @@ class EventType(StrEnum):
     REOPENED = "tidegate.object.reopened.v1"
     #: an attempt after the first ended without changing what was loaded before
     RETAINED = "tidegate.object.retained.v1"
+    #: a person decided that a quarantined object will not be loaded
+    DISCARDED = "tidegate.object.discarded.v1"
+    #: what is held of the object was written to the quarantine
+    REPORTED = "tidegate.object.reported.v1"
     #: a message that can't be read was set aside with its text
     DEAD_LETTERED = "tidegate.message.deadlettered.v1"
 

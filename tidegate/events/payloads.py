@@ -150,6 +150,7 @@ class Reopened(Payload):
 
     reason: str
     was: str = Field(description="the state before")
+    redrive: bool | None = Field(default=None, description="whether only what is held is to be loaded")
 
 
 class Retained(Payload):
@@ -166,6 +167,20 @@ class Retained(Payload):
     others: list[str] | None = None
     committed_at: datetime | None = None
     rule: str | None = None
+
+
+class Discarded(Payload):
+    """A person decided that a quarantined object will not be loaded."""
+
+    reason: str
+    by: str = Field(description="who decided it: the name of the user's account")
+
+
+class Reported(Payload):
+    """What is held of the object, with the reasons, was written to the quarantine."""
+
+    report: str = Field(description="URL below which report.json, rejected.csv and a held object's copy lie")
+    rows_held: int = Field(description="rejected rows that wait for a redrive")
 
 
 class DeadLettered(Payload):
@@ -191,6 +206,8 @@ PAYLOADS: dict[EventType, type[Payload]] = {
     EventType.RELEASED: Released,
     EventType.REOPENED: Reopened,
     EventType.RETAINED: Retained,
+    EventType.DISCARDED: Discarded,
+    EventType.REPORTED: Reported,
     EventType.DEAD_LETTERED: DeadLettered,
 }
 

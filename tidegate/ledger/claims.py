@@ -49,6 +49,8 @@ class ClaimedObject:
     crashes: int
     correlation_id: str
     traceparent: str | None
+    #: whether only what is held of it is to be loaded
+    redrive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,19 +138,44 @@ def reopen(
     *,
     requested_by: str,
     states: Sequence[str],
+    redrive: bool = False,
 ) -> int:
-    """Reopen objects (id -> dataset), those that are in one of `states` still; how many."""
+    """Reopen objects (id -> dataset), those that are in one of `states` still; how many.
+
+    With `redrive`, good rows that stand are left as they are: only what is held is loaded.
+    """
     query = select(objects).where(objects.c.object_id.in_(list(datasets)), objects.c.state.in_(list(states)))
     return append(
         connection,
         [
-            reopened(row, moment, requested_by=requested_by, dataset=datasets[row["object_id"]])
+            reopened(
+                row,
+                moment,
+                requested_by=requested_by,
+                dataset=datasets[row["object_id"]],
+                redrive=redrive,
+            )
             for row in connection.execute(query).mappings().all()
         ],
     )
 
 
-def reopened(row: RowMapping, moment: datetime, *, requested_by: str, dataset: str) -> Event:
+def discard(connection: Connection, object_ids: Sequence[str], *, by: str, reason: str) -> int:
+    """Discard objects, those that are quarantined still; how many."""
+    query = select(objects).where(objects.c.object_id.in_(object_ids), objects.c.state == "quarantined")
+    moment = clock.now()
+    return append(
+        connection,
+        [
+            _moved(row, EventType.DISCARDED, moment, {"reason": reason, "by": by})
+            for row in connection.execute(query).mappings().all()
+        ],
+    )
+
+
+def reopened(
+    row: RowMapping, moment: datetime, *, requested_by: str, dataset: str, redrive: bool = False
+) -> Event:
     """The event that makes a final object pending once more, as its next attempt."""
     attempt = row["attempt"] + 1
     return Event(
@@ -161,7 +188,7 @@ def reopened(row: RowMapping, moment: datetime, *, requested_by: str, dataset: s
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
         attempt=attempt,
-        data={"reason": requested_by, "was": row["state"]},
+        data={"reason": requested_by, "was": row["state"], **({"redrive": True} if redrive else {})},
     )
 
 
@@ -288,4 +315,5 @@ def _claimed_object(row: RowMapping) -> ClaimedObject:
         crashes=row["crashes"],
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
+        redrive=bool(row["redrive"]),
     )

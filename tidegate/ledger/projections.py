@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, RowMapping
 
-#: States no event needs to follow. Everything else is still to be done.
-FINAL_STATES = ("loaded", "quarantined", "superseded", "duplicate", "unmatched")
-
 Values = dict[str, Any]
 LogRow = dict[str, Any]
 
@@ -170,13 +167,27 @@ def _pending_again(*, crashed: bool) -> Callable[[Connection, Entries], None]:
                     "pending_seq": row["seq"],
                     "attempt": row["attempt"],
                     "crashes": data["crashes"] if crashed else 0,
-                    **({} if crashed else {"dataset": row["dataset"]}),
+                    **({} if crashed else _asked_for(row, data)),
                 }
                 for row, data in entries
             ],
         )
 
     return apply
+
+
+def _asked_for(row: LogRow, data: Values) -> Values:
+    return {"dataset": row["dataset"], "redrive": bool(data.get("redrive"))}
+
+
+def _reported(connection: Connection, entries: Entries) -> None:
+    _update(
+        connection,
+        [
+            {"object_id": row["object_id"], "report": data["report"], "reported_attempt": row["attempt"]}
+            for row, data in entries
+        ],
+    )
 
 
 def _retained(connection: Connection, entries: Entries) -> None:
@@ -225,4 +236,6 @@ _APPLY: dict[EventType, Callable[[Connection, Entries], None]] = {
     EventType.RELEASED: _pending_again(crashed=True),
     EventType.REOPENED: _pending_again(crashed=False),
     EventType.RETAINED: _retained,
+    EventType.DISCARDED: _final("discarded"),
+    EventType.REPORTED: _reported,
 }

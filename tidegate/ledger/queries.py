@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy import Select, and_, case, func, not_, or_, select
 
 from tidegate.events import Event, EventType
+from tidegate.ledger.states import FINAL_STATES
 from tidegate.ledger.tables import claims, events, leases, objects
 from tidegate.objects.model import ObjectVersion
 
@@ -54,6 +55,8 @@ class ObjectEntry:
     flow_run_id: str | None
     correlation_id: str
     traceparent: str | None
+    #: URL of the report of what is held of it
+    report: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +81,7 @@ class DatasetStatus:
     failed: int
     loaded: int
     quarantined: int
+    discarded: int
     superseded: int
     duplicate: int
     unmatched: int
@@ -117,7 +121,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
 
 def status(connection: Connection) -> list[DatasetStatus]:
     """All datasets that ever had an object; unmatched objects stand under dataset None."""
-    states = ("pending", "running", "failed", "loaded", "quarantined", "superseded", "duplicate", "unmatched")
+    states = ("pending", "running", "failed", *FINAL_STATES)
     waiting = objects.c.state.in_(("pending", "running", "failed"))
     query = (
         select(
@@ -223,6 +227,43 @@ def by_name(connection: Connection, name: str) -> list[ObjectEntry]:
         return found
     ending = objects.c.key.endswith("/" + name, autoescape=True)
     return _entries(connection, select(objects).where(ending).order_by(*order))
+
+
+def broken_rules(connection: Connection, object_ids: Sequence[str]) -> dict[str, str]:
+    """The rule for which each of these objects was quarantined last, where one was told."""
+    found: dict[str, str] = {}
+    for start in range(0, len(object_ids), 500):
+        query = (
+            select(events.c.object_id, events.c.data)
+            .where(
+                events.c.object_id.in_(object_ids[start : start + 500]),
+                events.c.type == EventType.QUARANTINED.value,
+            )
+            .order_by(events.c.seq)
+        )
+        for object_id, data in connection.execute(query):
+            found[object_id] = json.loads(data).get("rule", "")
+    return found
+
+
+def unreported(
+    connection: Connection,
+    *,
+    object_ids: Sequence[str] | None = None,
+    finished_before: datetime | None = None,
+) -> list[ObjectEntry]:
+    """Objects of which something is held, or was at the last report, and no report tells of this try."""
+    held = or_(
+        objects.c.state == "quarantined",
+        and_(objects.c.state == "loaded", or_(objects.c.rows_rejected > 0, objects.c.report.is_not(None))),
+    )
+    told = func.coalesce(objects.c.reported_attempt, 0) >= objects.c.attempt
+    query = select(objects).where(held, not_(told))
+    if object_ids is not None:
+        query = query.where(objects.c.object_id.in_(object_ids))
+    if finished_before is not None:
+        query = query.where(objects.c.finished_at < finished_before)
+    return _entries(connection, query.order_by(objects.c.finished_at))
 
 
 def keys(connection: Connection, limit: int) -> list[str]:

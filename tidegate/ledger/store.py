@@ -113,13 +113,18 @@ class Ledger:
         *,
         requested_by: str,
         states: Sequence[str],
+        redrive: bool = False,
     ) -> int:
-        """Make objects (id -> dataset) pending once more, those still in one of `states`.
-
-        Returns how many.
-        """
+        """Make objects (id -> dataset) pending once more; how many. See `claims.reopen`."""
         with self.writing() as connection:
-            return claims.reopen(connection, datasets, moment, requested_by=requested_by, states=states)
+            return claims.reopen(
+                connection, datasets, moment, requested_by=requested_by, states=states, redrive=redrive
+            )
+
+    def discard(self, object_ids: Sequence[str], *, by: str, reason: str) -> int:
+        """Discard objects for good, those that are quarantined still; how many."""
+        with self.writing() as connection:
+            return claims.discard(connection, object_ids, by=by, reason=reason)
 
     def append(self, log: Sequence[Event]) -> int:
         """Append events and project them; those already in the log change nothing.

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -106,6 +107,12 @@ objects = Table(
     Column("rows_loaded", BigInteger),
     Column("rows_rejected", BigInteger),
     Column("rows_duplicate", BigInteger),
+    #: whether the present try is to load only what is held
+    Column("redrive", Boolean),
+    #: URL of the report of what is held of it
+    Column("report", Text),
+    #: the try that the report tells of
+    Column("reported_attempt", Integer),
     Index("ix_objects_key", "store", "bucket", "key"),
     Index("ix_objects_dataset_state", "dataset", "state", "pending_seq"),
     Index("ix_objects_flow_run_id", "flow_run_id"),

@@ -86,12 +86,16 @@ class FolderStore(ObjectStore):
         """The landing folder of `settings`, created when it is missing."""
         folder = settings.landing_dir
         if folder is None:
-            msg = f"landing = {settings.landing!r} is not a folder."
-            raise SettingsError(msg)
+            raise SettingsError(f"landing = {settings.landing!r} is not a folder.")
+        return cls.made(folder, "landing")
+
+    @classmethod
+    def made(cls, folder: Path, setting: str) -> FolderStore:
+        """The folder that `setting` names, created when it is missing."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            msg = f"The landing {folder} can't be created: {error.strerror}. Set another with `landing`."
+            msg = f"The {setting} {folder} can't be created: {error.strerror}. Set another with `{setting}`."
             raise SettingsError(msg) from error
         return cls(folder)
 

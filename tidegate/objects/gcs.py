@@ -20,7 +20,6 @@ from tidegate.errors import (
     TidegateError,
 )
 from tidegate.objects.copying import open_source, whole_copy
-from tidegate.objects.landing import Landing
 from tidegate.objects.model import ObjectVersion
 from tidegate.objects.store import ObjectStore
 
@@ -51,7 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tidegate.settings import GcsSettings, Settings
+    from tidegate.objects.landing import Landing
+    from tidegate.settings import GcsSettings
 
 #: requests' errors are OSErrors
 _TRANSPORT_ERRORS = (
@@ -79,10 +79,6 @@ class GcsStore(ObjectStore):
         self.url = f"gs://{landing.bucket}/{landing.prefix}"
         self._client = _connect(settings)
         self._bucket = self._client.bucket(landing.bucket)
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> GcsStore:
-        return cls(Landing.parse(settings.landing), settings.gcs)
 
     def list(self, prefix: str = "") -> Iterator[ObjectVersion]:
         """Holds one answer of the bucket in memory: at most 1,000 objects."""

@@ -16,7 +16,7 @@ class Landing:
     prefix: str
 
     @classmethod
-    def parse(cls, url: str) -> Landing:
+    def parse(cls, url: str, setting: str = "landing") -> Landing:
         """Read ``s3://bucket/prefix`` or ``gs://bucket/prefix``, with or without a slash at the end.
 
         The prefix stands as it is, as keys do: nothing in it is decoded or special.
@@ -24,7 +24,7 @@ class Landing:
         scheme, _, rest = url.partition("://")
         bucket, _, prefix = rest.partition("/")
         if not bucket:
-            msg = f"landing = {url!r} names no bucket; write {scheme}://bucket or {scheme}://bucket/prefix."
+            msg = f"{setting} = {url!r} names no bucket; write {scheme}://bucket or {scheme}://bucket/prefix."
             raise SettingsError(msg)
         return cls(bucket, f"{prefix.removesuffix('/')}/" if prefix else "")
 

@@ -23,7 +23,6 @@ from s3fs.core import S3_RETRYABLE_ERRORS
 from tidegate.clock import now
 from tidegate.errors import ObjectOverwrittenError, StoreUnavailableError, TidegateError
 from tidegate.objects.copying import BLOCK, open_source, whole_copy
-from tidegate.objects.landing import Landing
 from tidegate.objects.model import ObjectVersion
 from tidegate.objects.s3_errors import (
     ABSENT,
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from tidegate.settings import S3Settings, Settings
+    from tidegate.objects.landing import Landing
+    from tidegate.settings import S3Settings
 
 _log = logging.getLogger(__name__)
 
@@ -65,10 +65,6 @@ class S3Store(ObjectStore):
         self.url = f"s3://{landing.bucket}/{landing.prefix}"
         self._settings = settings
         self._connections: dict[int, S3FileSystem] = {}
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> S3Store:
-        return cls(Landing.parse(settings.landing), settings.s3)
 
     def list(self, prefix: str = "") -> Iterator[ObjectVersion]:
         """Holds one answer of the bucket in memory: at most 1,000 versions."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from tidegate.errors import ObjectRejectedError, SettingsError
+from tidegate.objects.filenames import is_in_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,19 +72,46 @@ class ObjectStore(Protocol):
 
 def open_store(settings: Settings) -> ObjectStore:
     """The store for the landing in `settings`; imports only the provider it needs."""
-    landing = settings.landing
-    if landing.startswith("s3://"):
+    return _open("landing", settings.landing, settings.landing_dir, settings)
+
+
+def open_quarantine(settings: Settings) -> ObjectStore:
+    """The place for what is held; SettingsError when uploads would be looked for in it."""
+    store = _open("quarantine", settings.quarantine, settings.quarantine_dir, settings)
+    if _overlap(settings):
+        msg = (
+            f"quarantine: {store.url} and the landing lie in each other, so that files written there would "
+            "be taken for uploads. Set another place."
+        )
+        raise SettingsError(msg)
+    return store
+
+
+def _overlap(settings: Settings) -> bool:
+    landing, quarantine = settings.landing_dir, settings.quarantine_dir
+    if landing is not None and quarantine is not None:
+        if quarantine.is_relative_to(landing):
+            return not any(map(is_in_progress, quarantine.relative_to(landing).parts))
+        return landing.is_relative_to(quarantine)
+    one, other = (url.rstrip("/") + "/" for url in (settings.landing, settings.quarantine))
+    return one.startswith(other) or other.startswith(one)
+
+
+def _open(setting: str, url: str, folder: Path | None, settings: Settings) -> ObjectStore:
+    if folder is not None:
+        from tidegate.objects.folder import FolderStore
+
+        return FolderStore.made(folder, setting)
+    from tidegate.objects.landing import Landing
+
+    if url.startswith("s3://"):
         from tidegate.objects.s3 import S3Store
 
-        return S3Store.from_settings(settings)
-    if landing.startswith("gs://"):
+        return S3Store(Landing.parse(url, setting), settings.s3)
+    if url.startswith("gs://"):
         from tidegate.objects.gcs import GcsStore
 
-        return GcsStore.from_settings(settings)
-    if "://" in landing and not landing.startswith("file://"):
-        scheme = landing.partition("://")[0]
-        msg = f"landing = {landing!r}: {scheme}:// is not supported; use a folder, s3://… or gs://…"
-        raise SettingsError(msg)
-    from tidegate.objects.folder import FolderStore
-
-    return FolderStore.from_settings(settings)
+        return GcsStore(Landing.parse(url, setting), settings.gcs)
+    scheme = url.partition("://")[0]
+    msg = f"{setting} = {url!r}: {scheme}:// is not supported; use a folder, s3://… or gs://…"
+    raise SettingsError(msg)

@@ -22,7 +22,7 @@ from tidegate.errors import (
 from tidegate.events import Event, EventType
 from tidegate.events.model import event_id, iso
 from tidegate.ledger import queries
-from tidegate.operations import outcomes
+from tidegate.operations import outcomes, reports
 from tidegate.operations.liveness import this_process
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def claim(project: Project, dataset: str, flow_run_id: str) -> Batch:
     try:
         done = outcomes.complete_committed(project, batch)
         done |= outcomes.give_up(project, batch, done)
+        if done:
+            reports.write_missing(project, list(done))
     except TidegateError as error:
         # The claim ends with the run: nobody would renew it.
         project.ledger.end_claim(flow_run_id, str(error))
@@ -113,7 +115,7 @@ def enrich_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) ->
 
 
 def load_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> None:
-    """Commit the batch in one warehouse transaction, then tell the ledger.
+    """Commit the batch in one warehouse transaction, tell the ledger, and report what is held.
 
     Raises ClaimLostError when another run has taken all of the batch's objects meanwhile.
     """
@@ -127,7 +129,12 @@ def load_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> N
     verdicts = [verdict for verdict in verdicts if verdict.object_id in mine]
     gone = [verdict for verdict in verdicts if verdict.state is VerdictState.OVERWRITTEN]
     requests = [
-        load_request(verdict, mine[verdict.object_id].object, staging)
+        load_request(
+            verdict,
+            mine[verdict.object_id].object,
+            staging,
+            redrive=mine[verdict.object_id].redrive,
+        )
         for verdict in verdicts
         if verdict.state is not VerdictState.OVERWRITTEN
     ]
@@ -144,6 +151,7 @@ def load_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> N
     rules = {verdict.object_id: verdict.rule for verdict in verdicts}
     outcomes.tell(project, mine, results, contract=contract, rules=rules)
     outcomes.tell_overwritten(project, mine, gone)
+    reports.write_missing(project, list(mine))
 
 
 def finish(project: Project, batch: Batch, failure: str | None) -> None:

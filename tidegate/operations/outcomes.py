@@ -51,7 +51,8 @@ def tell(
             events.append(_event(one, _EVENT_OF[result.outcome], _data(result, contract, rule)))
         else:
             data = _data(stands, contract, rule)
-            data |= {"state": stands.outcome.value, "reason": _retained_reason(result)}
+            reason = _retained_reason(result, redrive=one.redrive)
+            data |= {"state": stands.outcome.value, "reason": reason}
             events.append(_event(one, EventType.RETAINED, data))
     project.ledger.append(events + _replaced(project, objects, results))
 
@@ -179,8 +180,9 @@ def _data(result: LoadOutcome, contract: Contract, rule: str) -> dict[str, objec
     return data
 
 
-def _retained_reason(result: LoadOutcome) -> str:
-    return f"Its rows stay as they were loaded before; this try ended {result.outcome.value}: {result.reason}"
+def _retained_reason(result: LoadOutcome, *, redrive: bool) -> str:
+    rows = "Its rows, loaded and held, stay as they were" if redrive else "Its rows stay as they were loaded"
+    return f"{rows} before; this try ended {result.outcome.value}: {result.reason}"
 
 
 def _event(one: ClaimedObject, kind: EventType, data: dict[str, object]) -> Event:

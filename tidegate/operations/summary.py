@@ -37,6 +37,16 @@ class BatchSummary:
             parts.append(text)
         return f"{count_of(len(self.entries))}: {', '.join(parts)}."
 
+    def description(self) -> str:
+        """The sentence, and for held rows and objects what to do about them."""
+        held = sum(entry.state == "quarantined" or bool(entry.rows_rejected) for entry in self.entries)
+        if not held:
+            return self.sentence()
+        return (
+            f"{self.sentence()} Rows or all of {count_of(held)} are held; the reports say why. Mend the "
+            f"contract, then run `tidegate quarantine redrive --dataset {self.dataset}`."
+        )
+
 
 def count_of(objects: int) -> str:
     return f"{objects:,} object" + ("" if objects == 1 else "s")

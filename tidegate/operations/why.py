@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from tidegate.errors import TidegateError, UsageError
 from tidegate.events import Event, EventType
 from tidegate.ledger import Ledger, ObjectEntry, open_ledger, queries
-from tidegate.operations.running import running
+from tidegate.operations.running import RunningSystem, running
 
 if TYPE_CHECKING:
     from tidegate.settings import Settings
+    from tidegate.warehouse import HeldRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Story:
     flow_run_url: str | None
     #: what the last try spent its time on: waiting, validate, normalize, enrich, load
     seconds: dict[str, float]
+    #: the first of its rows that are held
+    held: list[HeldRecord]
+    #: why they could not be read, when they could not
+    trouble: str
 
 
 def tell_why(settings: Settings, name: str) -> list[Story]:
@@ -38,18 +43,39 @@ def tell_why(settings: Settings, name: str) -> list[Story]:
         if not found:
             raise UsageError(_unknown(settings, ledger, name))
         system = running(settings)
-        return [
-            Story(
-                entry=entry,
-                events=(events := ledger.ask(queries.story, entry.object_id)),
-                flow_run_url=system.flow_run_url(entry.flow_run_id) if system and entry.flow_run_id else None,
-                seconds=_seconds(events),
-            )
-            for entry in found
-        ]
+        return [_story(settings, ledger, system, entry) for entry in found]
     finally:
         ledger.close()
 
+
+def _story(settings: Settings, ledger: Ledger, system: RunningSystem | None, entry: ObjectEntry) -> Story:
+    events = ledger.ask(queries.story, entry.object_id)
+    held, trouble = _held(settings, entry)
+    return Story(
+        entry=entry,
+        events=events,
+        flow_run_url=system.flow_run_url(entry.flow_run_id) if system and entry.flow_run_id else None,
+        seconds=_seconds(events),
+        held=held,
+        trouble=trouble,
+    )
+
+
+def _held(settings: Settings, entry: ObjectEntry) -> tuple[list[HeldRecord], str]:
+    """The first held rows; or why the warehouse can't be read, for the story is worth telling without."""
+    if not entry.rows_rejected:
+        return [], ""
+    from tidegate.warehouse import HeldSelection, open_warehouse
+
+    wanted = HeldSelection(object_ids=(entry.object_id,))
+    try:
+        return open_warehouse(settings).held_records(wanted, limit=_HELD), ""
+    except TidegateError as error:
+        return [], str(error)
+
+
+#: Rows that a story shows.
+_HELD = 10
 
 #: Which part of the way ends with an event.
 _ENDS = {

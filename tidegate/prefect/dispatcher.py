@@ -11,12 +11,15 @@ import random
 import signal
 import sys
 import threading
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from prefect import get_client
 
+from tidegate import clock
 from tidegate.errors import RetryableError, TidegateError
+from tidegate.operations import reports
 from tidegate.operations.project import Project, open_project
 from tidegate.operations.record import record_uploads
 from tidegate.prefect.dispatch import Dispatcher
@@ -34,6 +37,8 @@ log = logging.getLogger("tidegate.dispatcher")
 _LOOK_SECONDS = 0.05
 #: Seconds between two steps when nothing was written: claims may have died meanwhile.
 _STEP_SECONDS = 1.0
+#: Seconds between two looks for objects without a report of what is held of them.
+_REPORT_SECONDS = 60.0
 #: A server that is just starting must not be waited for long after it has started.
 _MAX_PAUSE_SECONDS = 2.0
 
@@ -54,6 +59,7 @@ class Process:
             self._spawn(source.name, partial(source.run, self._record, self._dead_letter, self.stop))
         self._spawn("event sink", self._deliver_events)
         self._spawn("dispatcher", self._dispatch)
+        self._spawn("reports", self._report)
         self.stop.wait()
         for thread in self._threads:
             thread.join(timeout=5)
@@ -90,6 +96,13 @@ class Process:
         with get_client(sync_client=True) as client:
             dispatcher = Dispatcher(self.project, client)
             self._repeat(dispatcher.step, "dispatcher")
+
+    def _report(self) -> None:
+        """Write reports that runs could not write, once those runs have had the time to."""
+        while not self.stop.wait(_REPORT_SECONDS):
+            reports.write_missing(
+                self.project, finished_before=clock.now() - timedelta(seconds=_REPORT_SECONDS)
+            )
 
     def _deliver_events(self) -> None:
         with get_client(sync_client=True) as client:

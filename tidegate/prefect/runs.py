@@ -40,7 +40,7 @@ def name_run(batch: Batch) -> None:
 
 
 def publish_table(summary: BatchSummary) -> None:
-    """Publish the run's table: object, rows read, loaded, rejected, state."""
+    """Publish the run's table: object, rows read, loaded, rejected, state, where the report lies."""
     if not summary.entries:
         return
     create_table_artifact(
@@ -53,11 +53,12 @@ def publish_table(summary: BatchSummary) -> None:
                 "rejected": entry.rows_rejected,
                 "duplicate": entry.rows_duplicate,
                 "reason": entry.reason,
+                "report": entry.report or "",
             }
             for entry in summary.entries[:_TABLE_ROWS]
         ],
         key=f"ingest-{summary.dataset.replace('_', '-')}",
-        description=summary.sentence(),
+        description=summary.description(),
     )
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from tidegate.stages.staging import Staging
 
 
-def load_request(verdict: Verdict, obj: ObjectVersion, staging: Staging) -> LoadRequest:
+def load_request(
+    verdict: Verdict, obj: ObjectVersion, staging: Staging, *, redrive: bool = False
+) -> LoadRequest:
     """What the warehouse needs to know of one object that passed or is held."""
     held = verdict.reason if verdict.state is VerdictState.HELD else None
     return LoadRequest(
@@ -27,4 +29,6 @@ def load_request(verdict: Verdict, obj: ObjectVersion, staging: Staging) -> Load
         rows=staging.path(verdict.rows) if verdict.rows and not held else None,
         rejected=staging.path(verdict.rejected) if verdict.rejected else None,
         held=held,
+        dialect=verdict.dialect,
+        redrive=redrive,
     )

@@ -2,6 +2,10 @@
 
 from tidegate.warehouse.model import (
     Commit,
+    HeldLine,
+    HeldReason,
+    HeldRecord,
+    HeldSelection,
     LoadOutcome,
     LoadRequest,
     Outcome,
@@ -12,6 +16,10 @@ from tidegate.warehouse.model import (
 
 __all__ = [
     "Commit",
+    "HeldLine",
+    "HeldReason",
+    "HeldRecord",
+    "HeldSelection",
     "LoadOutcome",
     "LoadRequest",
     "Outcome",

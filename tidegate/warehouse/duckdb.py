@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -12,11 +13,21 @@ from tidegate.warehouse.connection import opened
 from tidegate.warehouse.failures import blamed_on_caller, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from duckdb import DuckDBPyConnection
+
     from tidegate.contracts import Contract
-    from tidegate.warehouse.model import Commit, LoadOutcome, LoadRequest, Snapshot
+    from tidegate.warehouse.model import (
+        Commit,
+        HeldLine,
+        HeldRecord,
+        HeldSelection,
+        LoadOutcome,
+        LoadRequest,
+        Snapshot,
+    )
 
 _READS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
@@ -59,18 +70,40 @@ class DuckDBWarehouse:
     def commits(self, object_ids: Sequence[str]) -> dict[str, Commit]:
         from tidegate.warehouse import records
 
-        if not object_ids or not self.path.exists():
+        if not object_ids:
             return {}
-        with translated(self.path), opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
-            return records.commits(con, object_ids) if layout.version(con) else {}
+        with self._reading() as con:
+            return records.commits(con, object_ids) if con else {}
+
+    def held(self, wanted: HeldSelection) -> list[HeldLine]:
+        from tidegate.warehouse import held
+
+        with self._reading() as con:
+            return held.lines(con, wanted) if con else []
+
+    def held_records(
+        self, wanted: HeldSelection, *, after: tuple[str, int] = ("", 0), limit: int
+    ) -> list[HeldRecord]:
+        from tidegate.warehouse import held
+
+        with self._reading() as con:
+            return held.records(con, wanted, after=after, limit=limit) if con else []
+
+    def discard(self, wanted: HeldSelection, *, by: str, note: str) -> int:
+        from tidegate.warehouse import held
+
+        return self._changing(lambda con: held.discard(con, wanted, by=by, note=note))
+
+    def restore(self, wanted: HeldSelection) -> int:
+        from tidegate.warehouse import held
+
+        return self._changing(lambda con: held.restore(con, wanted))
 
     def latest_snapshot(self, dataset: str) -> Snapshot | None:
         from tidegate.warehouse import snapshots
 
-        if not self.path.exists():
-            return None
-        with translated(self.path), opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
-            return snapshots.latest(con, dataset) if layout.version(con) else None
+        with self._reading() as con:
+            return snapshots.latest(con, dataset) if con else None
 
     def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run one statement that reads. It can't reach other files, nor the network."""
@@ -80,15 +113,40 @@ class DuckDBWarehouse:
             raise UsageError(
                 "Give one statement that reads: SELECT, FROM, WITH, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN."
             )
-        if not self.path.exists():
-            raise UsageError(_NOTHING)
-        with translated(self.path), opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
-            if not layout.version(con):
+        with self._reading() as con:
+            if con is None:
                 raise UsageError(_NOTHING)
             con.execute("SET enable_external_access = false; SET lock_configuration = true")
             with blamed_on_caller(self.path):
                 con.execute(sql)
                 return [column[0] for column in con.description or ()], con.fetchall()
+
+    def _changing(self, change: Callable[[DuckDBPyConnection], int]) -> int:
+        """What `change` returns; 0, and no file is made, when nothing was ever loaded."""
+        if not self.path.exists():
+            return 0
+        with translated(self.path), opened(self.path, read_only=False, lock_timeout=self.lock_timeout) as con:
+            if not layout.version(con):
+                return 0
+            layout.bring_up_to_date(con)
+            return change(con)
+
+    @contextmanager
+    def _reading(self) -> Iterator[DuckDBPyConnection | None]:
+        """The file, read-only and in today's layout; None when nothing was ever loaded."""
+        if not self.path.exists():
+            yield None
+            return
+        with translated(self.path):
+            with opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
+                found = layout.version(con)
+                if found in {0, layout.newest()}:
+                    yield con if found else None
+                    return
+            with opened(self.path, read_only=False, lock_timeout=self.lock_timeout) as con:
+                layout.bring_up_to_date(con)
+            with opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
+                yield con
 
 
 _NOTHING = "Nothing was loaded yet: the warehouse has no tables. Drop a file first (tidegate drop)."

@@ -25,6 +25,11 @@ def scripts() -> dict[int, str]:
     return {int(match[1]): match[0].removesuffix(".sql") for match in sorted(filter(None, found), key=str)}
 
 
+def newest() -> int:
+    """The layout that this Tidegate works with."""
+    return max(scripts())
+
+
 def version(con: DuckDBPyConnection) -> int:
     """Layout version of the attached file; 0 when nothing was ever loaded. FatalError when newer."""
     try:
@@ -32,10 +37,9 @@ def version(con: DuckDBPyConnection) -> int:
     except duckdb.CatalogException:  # no such table
         return 0
     found = int(rows[0][0])
-    newest = max(scripts())
-    if found > newest:
+    if found > newest():
         raise FatalError(
-            f"The warehouse has layout {found}; this Tidegate knows up to {newest}. "
+            f"The warehouse has layout {found}; this Tidegate knows up to {newest()}. "
             "It was written by a newer Tidegate: update this one."
         )
     return found

@@ -70,15 +70,17 @@ def _job(
 
 
 def _write(con: DuckDBPyConnection, job: Job, plan: Plan) -> dict[str, LoadOutcome]:
+    taken_up = rejections.take_up(con, job, plan)
     # A type that changed holds up what would be loaded, and nothing else.
     loaded = Rows(con, job, plan).change() if plan.loads or plan.leaving else {}
     rejected = rejections.insert(con, job, plan)
-    outcomes = {
-        one.object_id: _outcome(
-            one, loaded.get(one.object_id, (0, 0)), rejected.get(one.object_id, 0), job.moment
-        )
-        for one in plan.decisions
-    }
+    outcomes = {}
+    for one in plan.decisions:
+        rows, refused = loaded.get(one.object_id, (0, 0)), rejected.get(one.object_id, 0)
+        if one.adds:
+            outcomes[one.object_id] = _added(one, rows, refused, taken_up.get(one.object_id, 0), job.moment)
+        else:
+            outcomes[one.object_id] = _outcome(one, rows, refused, job.moment)
     outcomes = {id_: _placed(one, plan.replaced.get(id_)) for id_, one in outcomes.items()}
     _account(plan, outcomes, rejected)
     records.write(con, job, plan, outcomes)
@@ -115,7 +117,34 @@ def _outcome(one: Decision, rows: tuple[int, int], rejected: int, moment: dateti
         attempt=request.attempt,
         others=one.others,
         committed_at=moment,
+        dialect=request.dialect,
     )
+
+
+def _added(
+    one: Decision, rows: tuple[int, int], refused: int, taken_up: int, moment: datetime
+) -> LoadOutcome:
+    """The outcome of a redrive: all rows the tables have, and what stays held or was discarded."""
+    before, request = _in_force(one), one.request
+    (loaded, duplicate), passed = rows, taken_up - refused
+    told = f"Redriven under contract {request.contract_version}: {passed} of {taken_up} held rows passed."
+    return replace(
+        before,
+        reason=told,
+        rows_loaded=loaded,
+        rows_duplicate=duplicate,
+        rows_rejected=before.rows_rejected - passed,
+        attempt=request.attempt,
+        others=one.others,
+        committed_at=moment,
+    )
+
+
+def _in_force(one: Decision) -> LoadOutcome:
+    if one.before is None:
+        msg = f"{one.request.object.url} was never loaded, so no rows can be added to it. Report this."
+        raise AccountingError(msg, object_ids=(one.object_id,))
+    return one.before
 
 
 def _placed(outcome: LoadOutcome, stands: str | None) -> LoadOutcome:
@@ -133,11 +162,18 @@ def _account(plan: Plan, outcomes: Mapping[str, LoadOutcome], rejected: Mapping[
     for one in plan.decisions:
         request, found = one.request, outcomes[one.object_id]
         got = (found.rows_loaded + found.rows_duplicate, rejected.get(one.object_id, 0))
-        wants = {
-            Outcome.LOADED: (request.rows_read - request.rows_rejected, request.rows_rejected),
-            Outcome.QUARANTINED: (0, request.rows_rejected),
-        }
-        if one.outcome in wants and got != wants[one.outcome]:
+        if one.adds:  # rows that were discarded count as rejected still
+            got = (got[0], found.rows_rejected)
+            fits = sum(got) == request.rows_read
+        elif one.retained and request.redrive:
+            fits = True  # it changes nothing
+        else:
+            wants = {
+                Outcome.LOADED: (request.rows_read - request.rows_rejected, request.rows_rejected),
+                Outcome.QUARANTINED: (0, request.rows_rejected),
+            }
+            fits = got == wants.get(one.outcome, got)
+        if not fits:
             wrong[one.object_id] = (
                 f"{request.object.url} (contract {request.contract_version}): {request.rows_read} rows read "
                 f"and {request.rows_rejected} rejected, but the tables got {got[0]} and {got[1]} of them"

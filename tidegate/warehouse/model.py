@@ -44,7 +44,8 @@ class LoadRequest:
     `rows` is a Parquet file with the table's columns and ``_record`` (int64, 1-based record
     number in the file); None when the object as a whole is held. `rejected` is a Parquet file
     with ``record`` (int64), ``line`` (int64 or null), ``column``, ``rule``, ``value``,
-    ``message``, ``raw`` (text or null): one row a broken rule; None when no row was refused.
+    ``message``, ``raw`` (text or null) and ``offset`` (int64 or null): one row a broken rule; None
+    when no row was refused.
     """
 
     object: ObjectVersion
@@ -59,6 +60,10 @@ class LoadRequest:
     rejected: Path | None
     #: why the object as a whole is held; None loads it
     held: str | None = None
+    #: how the object was read, as JSON; empty when that is not known
+    dialect: str = ""
+    #: whether only the records that are held are to be loaded; see `Warehouse.load`
+    redrive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +94,8 @@ class LoadOutcome:
     retained: LoadOutcome | None = None
     #: id of the object that has taken the place of this one's rows since
     replaced_by: str | None = None
+    #: how the object was read, as JSON; empty when that is not known
+    dialect: str = ""
 
 
 #: A commit record is the outcome as the warehouse keeps it.
@@ -106,6 +113,68 @@ class Snapshot:
     path: str
     rows: int
     created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldSelection:
+    """Which held rows; every field narrows."""
+
+    dataset: str | None = None
+    object_ids: tuple[str, ...] | None = None
+    rule: str | None = None
+    contract_version: str | None = None
+    #: rejected at or after
+    since: datetime | None = None
+    #: rejected before
+    until: datetime | None = None
+    #: those that a person discarded instead of those that are held
+    discarded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldLine:
+    """Held rows of one object that broke one rule in one column."""
+
+    object_id: str
+    dataset: str
+    url: str
+    key: str
+    version: str
+    #: whether the object's other rows stand in the table; else it is held as a whole
+    standing: bool
+    rule: str
+    column: str | None
+    contract_version: str
+    #: records; one may stand in several lines
+    rows: int
+    #: when the first of them was rejected
+    oldest: datetime
+    #: records of the object in all of its lines
+    rows_of_object: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldReason:
+    """A rule that a record broke."""
+
+    column: str | None
+    rule: str
+    value: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldRecord:
+    """A record that is held, with every rule it broke."""
+
+    object_id: str
+    record: int
+    line: int | None
+    offset: int | None
+    raw: str | None
+    contract_version: str
+    rejected_at: datetime
+    reasons: tuple[HeldReason, ...]
 
 
 class Warehouse(Protocol):
@@ -138,6 +207,12 @@ class Warehouse(Protocol):
         a try that is held takes nothing back: an earlier decision other than quarantined stays in
         force (`LoadOutcome.retained`), and the record remembers the try.
 
+        A `redrive` of an object that stands leaves its rows as they are: only records that are
+        held are loaded or refused anew, and the others of the request are passed over. Its record
+        keeps the contract version that the rows before were loaded under. An object that was read
+        in another way then, so that its records may be numbered otherwise, is loaded anew as a
+        whole. A redrive that is held leaves the rejected rows as they are, too.
+
         With `snapshot_to` (the references folder), the table as it stands after this batch is
         written there before the commit and recorded in it, newest object first, then by record;
         None when the newest snapshot has all of it already. Without requests it only catches up.
@@ -148,6 +223,23 @@ class Warehouse(Protocol):
 
     def commits(self, object_ids: Sequence[str]) -> dict[str, Commit]:
         """The newest commit record of each of these objects that has one. Reads only."""
+
+    def held(self, wanted: HeldSelection) -> list[HeldLine]:
+        """The held rows, counted by object, rule, column and contract version. Reads only."""
+
+    def held_records(
+        self, wanted: HeldSelection, *, after: tuple[str, int] = ("", 0), limit: int
+    ) -> list[HeldRecord]:
+        """The first `limit` held records after this object id and record, in their order. Reads only."""
+
+    def discard(self, wanted: HeldSelection, *, by: str, note: str) -> int:
+        """Close what is held of every chosen record, for good; how many records.
+
+        The record of the object counts them as rejected still, and a redrive passes over them.
+        """
+
+    def restore(self, wanted: HeldSelection) -> int:
+        """Hold discarded records of standing objects again; how many records."""
 
     def latest_snapshot(self, dataset: str) -> Snapshot | None:
         """The newest snapshot of a reference dataset. Reads only."""

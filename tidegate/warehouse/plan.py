@@ -26,6 +26,7 @@ EMPTY = (
     "No row of it can be loaded, and replacing would empty the table. "
     "Set Replace(allow_empty=True) if an empty file is meant to do that."
 )
+REREAD = "It is read in another way than before, so all of its rows were loaded anew."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +45,15 @@ class Known:
     replaced: bool
     #: upload time of the newest version with the same content: its place in the object order
     order_at: datetime
+
+    def is_read_alike(self, request: LoadRequest) -> bool:
+        """Whether the records of the request are those of the record in force, by their numbers."""
+        now = (request.dialect, request.content_sha256, request.rows_read)
+        return bool(request.dialect) and now == (
+            self.commit.dialect,
+            self.content_sha256,
+            self.commit.rows_read,
+        )
 
     @property
     def latest(self) -> Commit:
@@ -70,6 +80,10 @@ class Decision:
     before: Commit | None
     #: whether this try is held and leaves `before` in force
     retained: bool = False
+    #: whether rows are added to those that `before` counts, which stay as they are
+    adds: bool = False
+    #: whether the records are those of `before`, by their numbers
+    same_records: bool = False
     #: place in the object order
     order_at: datetime
 
@@ -95,6 +109,11 @@ class Plan:
     @property
     def loads(self) -> list[Decision]:
         return [one for one in self.decisions if one.outcome is Outcome.LOADED]
+
+    @property
+    def additions(self) -> list[Decision]:
+        """Objects whose rows stay and get those of held records beside them."""
+        return [one for one in self.loads if one.adds]
 
     @property
     def changes_table(self) -> bool:
@@ -231,19 +250,23 @@ class _Contest:
 
     def _load(self, request: LoadRequest) -> None:
         object_id, stand = request.object.object_id, self.standing
-        order_at = request.object.uploaded_at
+        order_at, adds, reason = request.object.uploaded_at, False, ""
         if stand is not None and stand.object.object_id == object_id:
             order_at = max(order_at, stand.order_at)
+            before = self.known.get(object_id)
+            again = request.redrive and before is not None and before.active
+            adds = again and before is not None and before.is_read_alike(request)
+            reason = REREAD if again and not adds else ""
         replaced = []
         for other, record in self.known.items():
-            if record.active and other not in self.plan.leaving:
+            if record.active and other not in self.plan.leaving and not (adds and other == object_id):
                 self.plan.leaving.add(other)
                 if other != object_id:
                     replaced.append(other)
         self.plan.replaced.update(dict.fromkeys(replaced, object_id))
         self.heads[object_id] = request.object
         self.standing = _Standing(request.object, request.content_sha256, order_at)
-        self._note(request, Outcome.LOADED, "", tuple(replaced), order_at=order_at)
+        self._note(request, Outcome.LOADED, reason, tuple(replaced), order_at=order_at, adds=adds)
 
     def _retire(self, held: Iterable[ObjectVersion]) -> None:
         """What contended and is older than the newest loaded object is settled for good."""
@@ -270,6 +293,7 @@ class _Contest:
         *,
         retained: bool = False,
         order_at: datetime | None = None,
+        adds: bool = False,
     ) -> None:
         record = self.known.get(request.object.object_id)
         self.plan.decisions.append(
@@ -280,6 +304,8 @@ class _Contest:
                 others=others,
                 before=None if record is None else record.commit,
                 retained=retained,
+                adds=adds,
+                same_records=record is not None and record.is_read_alike(request),
                 order_at=order_at or request.object.uploaded_at,
             )
         )

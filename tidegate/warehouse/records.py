@@ -27,7 +27,7 @@ _COLUMNS = """
     c.etag, c.content_sha256, c.outcome, c.reason, c.rows_read, c.rows_loaded, c.rows_rejected,
     c.rows_duplicate, c.contract_version, c.attempt, c.others, epoch_us(c.committed_at), c.active,
     c.replaced_by, epoch_us(c.order_at), c.held_attempt, c.held_reason, c.held_rows_read,
-    c.held_contract_version, epoch_us(c.held_at)
+    c.held_contract_version, epoch_us(c.held_at), c.dialect
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -91,6 +91,7 @@ def _known(row: tuple[Any, ...]) -> Known:
         others=tuple(row[18]),
         committed_at=moment_of(row[19]),
         replaced_by=row[21],
+        dialect=row[28] or "",
     )
     held = None
     if row[23] is not None:
@@ -192,6 +193,7 @@ def _schema() -> dict[str, Any]:
         "committed_at": MOMENT,
         "active": flag,
         "order_at": MOMENT,
+        "dialect": text,
     }
 
 
@@ -224,4 +226,5 @@ def _row(job: Job, decision: Decision, outcome: LoadOutcome) -> tuple[Any, ...]:
         outcome.committed_at,
         outcome.outcome is Outcome.LOADED,
         decision.order_at,
+        outcome.dialect,
     )

@@ -47,18 +47,25 @@ class Rows:
             self.beaten = fit_table(con, ("tidegate", f"beaten_{contract.name}"), everything, contract)
 
     def change(self) -> dict[str, tuple[int, int]]:
-        """Apply the plan; return rows that stand and rows that lost, by loaded object."""
+        """Apply the plan; return rows that stand and rows that lost, by loaded object.
+
+        Of an object that only got some added, all of its rows.
+        """
         self._note_plan()
         if self.beaten is not None and self.job.policy_changed:
             self._run("bring_back_all")
         policy = self.job.contract.load
         vacated = isinstance(policy, Merge) and self._vacate()
         self._delete()
-        self._insert(self.plan.loads)
+        self._insert([one for one in self.plan.loads if not one.adds])
+        self._insert(self.plan.additions, only=statement("rows", "only_taken_up"))
         if isinstance(policy, Merge):
             self._contest(policy, vacated=vacated)
         stand = self._counts(self.table)
         lost = self._counts(self.beaten) if self.beaten is not None else {}
+        if self.plan.additions:
+            stand |= self._counts(self.table, "count_all")
+            lost |= self._counts(self.beaten, "count_all") if self.beaten is not None else {}
         return {id_: (stand.get(id_, 0), lost.get(id_, 0)) for id_ in {*stand, *lost}}
 
     def _note_plan(self) -> None:
@@ -87,7 +94,7 @@ class Rows:
             if self.beaten is not None:
                 self.con.execute(statement("rows", "delete", table=self.beaten))
 
-    def _insert(self, loads: Sequence[Decision]) -> None:
+    def _insert(self, loads: Sequence[Decision], only: str = "") -> None:
         files = [one.request.rows for one in loads if one.request.rows is not None]
         if not files:
             return
@@ -98,7 +105,8 @@ class Rows:
             values=", ".join(values),
             files=file_list(files),
             # A file of 5 M rows takes a quarter less time when its name need not be looked up.
-            match="b.file = r._object_file" if len(loads) > 1 else "true",
+            match="b.file = r._object_file" if len(self.plan.loads) > 1 else "true",
+            only=only,
         )
 
     def _vacate(self) -> bool:
@@ -122,8 +130,8 @@ class Rows:
             object_order=statement("rows", "object_order", dataset=literal(self.job.contract.name)),
         )
 
-    def _counts(self, table: str) -> dict[str, int]:
-        sql = statement("rows", "count", table=table, moment=self.moment)
+    def _counts(self, table: str, name: str = "count") -> dict[str, int]:
+        sql = statement("rows", name, table=table, moment=self.moment)
         return dict(self.con.execute(sql).fetchall())
 
     def _run(self, name: str, **parts: object) -> None:

@@ -6,6 +6,10 @@ INSERT INTO {table} ({columns}, _object_id, _record, _contract_version, _loaded_
 SELECT {values}, b.object_id, r._record, b.contract_version, make_timestamptz({moment})
 FROM read_parquet([{files}], filename = '_object_file') r
 JOIN loading b ON {match}
+{only}
+
+-- name: only_taken_up
+SEMI JOIN taken_up u ON u.object_id = b.object_id AND u.record = r._record
 
 -- name: delete
 DELETE FROM {table} WHERE _object_id IN (SELECT object_id FROM leaving)
@@ -14,6 +18,12 @@ DELETE FROM {table} WHERE _object_id IN (SELECT object_id FROM leaving)
 SELECT _object_id, count(*)
 FROM {table}
 WHERE _loaded_at = make_timestamptz({moment})
+GROUP BY _object_id
+
+-- name: count_all
+SELECT _object_id, count(*)
+FROM {table}
+WHERE _object_id IN (SELECT object_id FROM redriven)
 GROUP BY _object_id
 
 -- name: vacate
