@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -159,6 +160,85 @@ def diff(
         raise typer.Exit(FAILED)
 
 
+class ShowFormat(StrEnum):
+    """What `contracts show` prints."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    JSON_SCHEMA = "json-schema"
+    ODCS = "odcs"
+
+
+@contracts.command("show")
+@explained
+def show(
+    dataset: Annotated[str, typer.Argument(help="The dataset's name.")],
+    form: Annotated[
+        ShowFormat,
+        typer.Option(
+            "--format",
+            "-f",
+            help="json: as recorded; json-schema: of one row; odcs: Open Data Contract Standard.",
+        ),
+    ] = ShowFormat.TABLE,
+) -> None:
+    """Show one data contract: for people, or in a form that other programs read.
+
+    [dim]Example:[/dim]  tidegate contracts show flights --format odcs > flights.odcs.yaml
+    """
+    from tidegate.operations.contract_show import Form
+    from tidegate.operations.contract_show import show as operation
+
+    registry, _ = _opened()
+    contract = registry[dataset]
+    if form is not ShowFormat.TABLE:
+        typer.echo(operation(contract, registry, Form(form.value)), nl=False)
+        return
+    from tidegate.contracts.exports.sentences import form as written
+    from tidegate.contracts.exports.sentences import rules
+    from tidegate.operations.contract_check import current
+
+    told = current(contract, registry)
+    console().print(f"{told['name']} {told['version']}: {told['description']}")
+    console().print(
+        f"Owner: {told['owner']}. Load: {told['load']['policy']}. Keys: {', '.join(told['keys'])}\n"
+    )
+    print_table(
+        ("column", "type", "written as", "may be empty", "rules"),
+        [
+            (one["name"], one["type"], written(one, told), one["nullable"], "; ".join(rules(one)))
+            for one in told["columns"]
+        ],
+    )
+    added = [name for name in told["table"] if name not in {one["name"] for one in told["columns"]}]
+    if added:
+        console().print(f"\nThe table has also: {', '.join(added)}.")
+
+
+@contracts.command("docs")
+@explained
+def docs(
+    to: Annotated[Path, typer.Option("--to", help="The folder to write into.")] = Path("docs/contracts"),
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Write a Markdown page for each data contract: what to send, and what happens to bad rows.
+
+    [dim]Example:[/dim]  tidegate contracts docs --to public/contracts
+
+    A page that is there is written anew.
+    """
+    from tidegate.operations.contract_show import write_pages
+
+    registry, _ = _opened()
+    written = [str(path) for path in write_pages(registry, to)]
+    if output is Output.JSON:
+        print_json({"files": written})
+        return
+    for path in written:
+        console().print(path)
+
+
 def _opened() -> tuple[Registry, Snapshots]:
     from tidegate.contracts.registry import load_registry
     from tidegate.contracts.snapshots import Snapshots
@@ -170,8 +250,6 @@ def _opened() -> tuple[Registry, Snapshots]:
 
 def _description(name: str) -> dict[str, Any]:
     """What a person means by DATASET, DATASET@VERSION or the path of a recorded contract."""
-    from pathlib import Path
-
     from tidegate.contracts.snapshots import read_file
     from tidegate.operations.contract_check import current
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -88,17 +89,17 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 def plain(value: Any) -> Any:
     """The value in JSON's types; what has no order of its own comes sorted."""
-    if isinstance(value, (set, frozenset)):
-        return sorted((plain(one) for one in value), key=repr)
-    if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    if isinstance(value, dict):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
-    return str(value) if isinstance(value, Decimal) else repr(value)
+    if isinstance(value, dict):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(one) for one in value), key=repr)
+    if isinstance(value, re.Pattern):
+        return value.pattern
+    return str(value) if isinstance(value, (Decimal, date, time, datetime)) else repr(value)
 
 
 def type_name(kind: Any) -> str:

@@ -87,6 +87,10 @@ def _shape(node: Any) -> str:
         fields = [(name, value) for name, value in ast.iter_fields(node) if name not in _LOOKS]
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
             fields = [(name, value[1:] if name == "body" else value) for name, value in fields]
+        if isinstance(node, ast.JoinedStr):
+            # Python 3.12 puts empty texts between the parts of a format.
+            parts = [part for part in node.values if getattr(part, "value", None) != ""]
+            fields = [("values", parts)]
         told = (f"{name}={_shape(value)}" for name, value in fields if value not in (None, []))
         return f"{type(node).__name__}({', '.join(told)})"
     if isinstance(node, list):
