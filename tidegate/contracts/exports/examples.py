@@ -40,12 +40,15 @@ def _number(kind: str, checks: Mapping[str, Any], how: Mapping[str, Any]) -> str
     if not isinstance(value, (int, float)):
         return None
     step = 1 if whole else 0.5
-    if "greater_than" in checks and value == checks["greater_than"]["min_value"]:
+    over = checks.get("greater_than", {}).get("min_value")
+    under = checks.get("less_than", {}).get("max_value")
+    if value == over:
         value += step
-    if "less_than" in checks and value == checks["less_than"]["max_value"]:
+    elif value == under:
         value -= step
-    strict = "less_than" in checks and value >= checks["less_than"]["max_value"]
-    if strict or (low is not None and value < low) or (high is not None and value > high):
+    if (over is not None and value <= over) or (under is not None and value >= under):
+        return None
+    if (low is not None and value < low) or (high is not None and value > high):
         return None
     text = str(int(value)) if whole else f"{float(value)}"
     return text.replace(".", how["decimal"])

@@ -42,9 +42,9 @@ def sentence(check: Mapping[str, Any]) -> str:
         if name == "str_matches" and re.fullmatch(r"\^.*\$", check[field]):
             words = "matches `{}`"
         return words.format(shown(check[field]))
-    if name in ("isin", "notin"):
-        none = name == "notin"
-        return f"{'none' if none else 'one'} of {listed(check['forbidden_values' if none else 'allowed_values'])}"
+    values = check.get("allowed_values" if name == "isin" else "forbidden_values")
+    if isinstance(values, list):
+        return f"{'one' if name == 'isin' else 'none'} of {listed(values)}"
     if name == "in_range":
         low = "" if check["include_min"] else " (itself not)"
         high = "" if check["include_max"] else " (itself not)"
