@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tidegate import __version__
-from tidegate.cli import contracts, doctor, drop, ledger, objects, past, system, warehouse
+from tidegate.cli import contract_trials, contracts, doctor, drop, ledger, objects, past, system, warehouse
 from tidegate.cli.output import DEBUG_VARIABLE
 
 app = typer.Typer(
@@ -63,6 +63,8 @@ app.command()(warehouse.query)
 app.command()(doctor.doctor)
 app.command()(past.reconcile)
 app.add_typer(past.backfill, name="backfill")
+contracts.contracts.command("infer")(contract_trials.infer)
+contracts.contracts.command("test")(contract_trials.try_out)
 app.add_typer(contracts.contracts, name="contracts")
 app.add_typer(ledger.ledger, name="ledger")
 

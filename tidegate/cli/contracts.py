@@ -239,42 +239,6 @@ def docs(
         console().print(path)
 
 
-@contracts.command("infer")
-@explained
-def infer(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="CSV files of one kind.")],
-    name: Annotated[str | None, typer.Option(help="The dataset's name; else from the first file's.")] = None,
-    write: Annotated[
-        bool, typer.Option("--write", help="Write the module into the contracts' folder.")
-    ] = False,
-) -> None:
-    """Write a first data contract from sample files, one that accepts all their rows.
-
-    [dim]Example:[/dim]  tidegate contracts infer orders-*.csv --name orders --write
-
-    Without --write the module goes to stdout. What the sample can't decide stays text, with a comment.
-    """
-    from tidegate.operations.first_contract import infer as operation
-    from tidegate.operations.first_contract import write_module
-
-    first = operation(files, name)
-    if write:
-        typer.echo(f"{write_module(first, _contracts_folder())} written; go through it line by line.")
-    else:
-        typer.echo(first.text, nl=False)
-    if first.damaged:
-        typer.echo(
-            f"{first.damaged} of {first.read} records are damaged; no contract accepts those.", err=True
-        )
-
-
-def _contracts_folder() -> Path:
-    from tidegate.settings import load_settings
-
-    settings = load_settings()
-    return settings.root.joinpath(*settings.contracts.split("."))
-
-
 def _opened() -> tuple[Registry, Snapshots]:
     from tidegate.contracts.registry import load_registry
     from tidegate.contracts.snapshots import Snapshots
