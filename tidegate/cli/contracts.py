@@ -264,7 +264,7 @@ def _description(name: str) -> dict[str, Any]:
 
 def _verdict(one: Any) -> str:
     if one.problems:
-        return "not right"
+        return "has a problem"
     return "recorded now" if one.recorded else "as recorded"
 
 
