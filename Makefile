@@ -47,13 +47,14 @@ test: test-fast ## every test: the fast ones, the slow ones, then those that sta
 test-fast: setup ## the tests that need no server and take no time
 	$(BIN)/pytest $(CHEAP) -m "not (slow or integration or e2e)" -n 2
 
-check: setup ## format, lint, types, imports, dependencies, spelling
+check: setup ## format, lint, types, imports, dependencies, spelling, data contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/codespell
+	$(BIN)/tidegate contracts check
 
 # Atheris is built for few Pythons, so it is no test dependency: it gets an environment of its own, beside .venv.
 fuzz: setup ## feed the reader random bytes for FUZZ_SECONDS (60)

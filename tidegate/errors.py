@@ -102,6 +102,11 @@ class SettingsError(FatalError):
 class ContractError(FatalError):
     """A data contract is wrong and its author has to mend it."""
 
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message)
+        #: the argument at fault of the call that raised this, where one is
+        self.field = field
+
 
 class LedgerVersionError(FatalError):
     """The ledger was written by a newer Tidegate than this one."""

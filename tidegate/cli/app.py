@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from tidegate import __version__
-from tidegate.cli import contracts, doctor, drop, ledger, objects, past, quarantine, system, warehouse
+from tidegate.cli import (
+    check,
+    contract_trials,
+    contracts,
+    doctor,
+    drop,
+    ledger,
+    objects,
+    past,
+    quarantine,
+    system,
+    warehouse,
+)
 from tidegate.cli.output import DEBUG_VARIABLE
 
 app = typer.Typer(
@@ -54,6 +66,7 @@ def tidegate(
 
 app.command()(system.up)
 app.command()(system.down)
+app.command()(check.check)
 app.command()(drop.drop)
 app.command()(drop.wait)
 app.command()(objects.status)
@@ -64,6 +77,8 @@ app.command()(doctor.doctor)
 app.command()(past.reconcile)
 app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(past.backfill, name="backfill")
+contracts.contracts.command("infer")(contract_trials.infer)
+contracts.contracts.command("test")(contract_trials.try_out)
 app.add_typer(contracts.contracts, name="contracts")
 app.add_typer(ledger.ledger, name="ledger")
 

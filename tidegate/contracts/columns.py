@@ -35,7 +35,7 @@ class Columns:
         ):
             if getattr(self, name) not in choices:
                 msg = f"Columns({name}={getattr(self, name)!r}) can't be used; use {' or '.join(choices)}."
-                raise ContractError(msg)
+                raise ContractError(msg, field=name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,4 +79,4 @@ class Parse:
 
     def _wrong(self, what: str, advice: str) -> None:
         msg = f"Parse({what}={getattr(self, what)!r}) can't be used; {advice}."
-        raise ContractError(msg)
+        raise ContractError(msg, field=what)

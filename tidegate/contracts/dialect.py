@@ -112,4 +112,4 @@ class Dialect:
 
     def _wrong(self, what: str, advice: str) -> None:
         msg = f"Dialect({what}={getattr(self, what)!r}) can't be used; {advice}."
-        raise ContractError(msg)
+        raise ContractError(msg, field=what)

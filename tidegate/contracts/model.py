@@ -77,12 +77,15 @@ class Contract:
         steps: tuple[object, ...] = (*self.normalize, *self.enrich)
         for step in steps:
             if not isinstance(step, Lookup) and not callable(step):
-                self._wrong("normalize/enrich", f"{step!r} is neither a function nor a Lookup")
+                self._wrong(
+                    "normalize" if step in tuple(self.normalize) else "enrich",
+                    f"{step!r} is neither a function nor a Lookup",
+                )
 
     def _wrong(self, what: str, advice: str) -> None:
         value = getattr(self, what, "")
         msg = f"Contract {self.name!r}: {what} = {value!r} can't be used; {advice}."
-        raise ContractError(msg)
+        raise ContractError(msg, field=what)
 
     @cached_property
     def patterns(self) -> tuple[KeyPattern, ...]:

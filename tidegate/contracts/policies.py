@@ -64,7 +64,7 @@ class Lookup:
     def __post_init__(self) -> None:
         if self.unmatched not in ("keep", "reject", "hold"):
             msg = f"Lookup(unmatched={self.unmatched!r}) can't be used; use keep, reject or hold."
-            raise ContractError(msg)
+            raise ContractError(msg, field="unmatched")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class ControlTotals:
                 groups = re.compile(self.trailer).groupindex
             except re.error as error:
                 msg = f"ControlTotals(trailer={self.trailer!r}) is not a regular expression: {error}."
-                raise ContractError(msg) from None
+                raise ContractError(msg, field="trailer") from None
             if not groups:
                 msg = f"ControlTotals(trailer={self.trailer!r}): name its groups, such as (?P<rows>\\d+)."
-                raise ContractError(msg)
+                raise ContractError(msg, field="trailer")

@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.contracts.model import Contract
+from tidegate.contracts.places import explain, line_of, place_of
+from tidegate.contracts.policies import Lookup
+from tidegate.contracts.validity import mistakes
 from tidegate.errors import ContractError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
     from types import ModuleType
+
+    from tidegate.contracts.places import Where
 
 
 class Registry:
     """All contracts of a project, by dataset."""
 
-    def __init__(self, contracts: Mapping[str, Contract]) -> None:
+    def __init__(
+        self,
+        contracts: Mapping[str, Contract],
+        files: Mapping[str, Path] | None = None,
+        root: Path | None = None,
+    ) -> None:
         self._contracts = dict(contracts)
+        self._files = dict(files or {})
+        self._root = root or Path()
         for contract in self._contracts.values():
-            for lookup in contract.lookups:
-                if lookup.dataset not in self._contracts:
+            for number, step in enumerate(contract.enrich):
+                if isinstance(step, Lookup) and step.dataset not in self._contracts:
                     known = ", ".join(sorted(self._contracts))
                     msg = (
-                        f"Contract {contract.name!r} looks up {lookup.dataset!r}, "
+                        f"Contract {contract.name!r} looks up {step.dataset!r}, "
                         f"which no contract declares. Known datasets: {known}."
                     )
-                    raise ContractError(msg)
+                    place = self.place(contract.name, ("enrich", number, "dataset"))
+                    raise ContractError(f"{place}: {msg}" if place else msg)
 
     def __iter__(self) -> Iterator[Contract]:
         return iter(self._contracts.values())
@@ -45,6 +59,11 @@ class Registry:
     def __contains__(self, dataset: object) -> bool:
         return dataset in self._contracts
 
+    def place(self, dataset: str, where: Where = ()) -> str:
+        """``data_contracts/orders.py, line 17``; empty for a contract that was not read from a file."""
+        file = self._files.get(dataset)
+        return place_of(file, line_of(file, dataset, where), self._root) if file else ""
+
     def match(self, key: str) -> list[Contract]:
         """The contracts whose patterns match `key` (below the landing); one, when all is well."""
         return [contract for contract in self if contract.matches(key)]
@@ -58,20 +77,32 @@ class Registry:
 def load_registry(package: str, root: Path) -> Registry:
     """Import every module of `package` (found from `root`) and collect their contracts.
 
-    Raises ContractError with the module's name when one can't be imported or declares none.
+    Raises ContractError when a module can't be imported, declares no contract, or one that
+    contradicts itself; the message begins with the file and the line to change.
     """
     module = _import(package, root)
     contracts: dict[str, Contract] = {}
+    files: dict[str, Path] = {}
     for info in pkgutil.iter_modules(module.__path__):
         if info.name.startswith("_"):
             continue
-        name = f"{package}.{info.name}"
-        for contract in _declared_in(_import(name, root)):
-            if contract.name in contracts:
-                msg = f"{name}: the dataset {contract.name!r} is declared twice; rename one."
+        loaded = _import(f"{package}.{info.name}", root)
+        file = Path(loaded.__file__ or "")
+        for contract in _declared_in(loaded):
+            place = place_of(file, line_of(file, contract.name, ("name",)), root)
+            if contracts.setdefault(contract.name, contract) is not contract:
+                msg = f"{place}: the dataset {contract.name!r} is declared twice; rename one."
                 raise ContractError(msg)
-            contracts[contract.name] = contract
-    return Registry(contracts)
+            files.setdefault(contract.name, file)
+    registry = Registry(contracts, files, root)
+    found = [
+        f"{registry.place(contract.name, one.where)}: {one.message}"
+        for contract in registry
+        for one in mistakes(contract)
+    ]
+    if found:
+        raise ContractError("\n".join(found))
+    return registry
 
 
 def _declared_in(module: ModuleType) -> list[Contract]:
@@ -87,8 +118,15 @@ def _import(name: str, root: Path) -> ModuleType:
         sys.path.insert(0, str(root))
     try:
         return importlib.import_module(name)
-    except ContractError:
-        raise
     except Exception as error:
-        msg = f"{name} (looked for in {root}) can't be imported: {type(error).__name__}: {error}"
-        raise ContractError(msg) from error
+        raise ContractError(_explained(error, name, root)) from error
+
+
+def _explained(error: Exception, name: str, root: Path) -> str:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return (
+            f"The package {name!r} is not in {root} nor installed ({error}). Make a folder {name} there, "
+            'or name yours in tidegate.toml: contracts = "…".'
+        )
+    return explain(error, Path(spec.origin), root)

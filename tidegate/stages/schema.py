@@ -74,6 +74,7 @@ def table_columns(contract: Contract, registry: Registry) -> dict[str, pl.DataTy
     for step in (*contract.normalize, *contract.enrich):
         if isinstance(step, Lookup):
             reference = table_columns(registry[step.dataset], registry)
+            _check_keys(contract, step, dict(frame.collect_schema()), reference)
             frame = frame.with_columns(
                 pl.lit(None, dtype=_column(contract, step, reference, source)).alias(new)
                 for new, source in step.take.items()
@@ -117,3 +118,22 @@ def _column(
             )
             raise ContractError(msg)
     return reference[source]
+
+
+def _check_keys(
+    contract: Contract, lookup: Lookup, here: dict[str, pl.DataType], reference: dict[str, pl.DataType]
+) -> None:
+    """ContractError when the columns that a lookup matches on can't be matched."""
+    for own, other in lookup.on.items():
+        if own not in here:
+            msg = (
+                f"Contract {contract.name!r}: the lookup in {lookup.dataset!r} matches on {own!r}, a column "
+                f"that the rows don't have; they have {', '.join(name for name in here if name != RECORD)}."
+            )
+            raise ContractError(msg)
+        if other in reference and here[own] != reference[other]:
+            msg = (
+                f"Contract {contract.name!r}: the lookup in {lookup.dataset!r} matches {own!r} ({here[own]}) "
+                f"with {other!r} ({reference[other]}); give both the same type."
+            )
+            raise ContractError(msg)

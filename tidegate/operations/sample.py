@@ -1,0 +1,133 @@
+"""Read a CSV file of which nothing is known: how it is written, its columns, and its texts."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import polars as pl
+
+from tidegate.contracts import Columns, Dialect
+from tidegate.contracts.dialect import DETECT
+from tidegate.errors import ObjectRejectedError, UsageError
+from tidegate.reading import LINE, RECORD, open_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_DELIMITERS = ",;\t|"
+_HEAD_LINES = 1_000
+#: What no name of a column looks like: a number, a date, a time.
+_VALUE = re.compile(r"[+-]?[\d.,:/ -]*\d[\d.,:/TZ -]*")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A file as text."""
+
+    dialect: Dialect
+    #: names as they stand in the file; made up where it has none
+    header: list[str]
+    #: text columns of these names
+    rows: pl.DataFrame
+    #: records that are damaged under this dialect, and so not in `rows`
+    damaged: int = 0
+
+
+def sample(path: Path) -> Sample:
+    """The file under the dialect that reads most of it; UsageError when none makes sense of it."""
+    text, encoding = _head(path)
+    read = [
+        _read(path, Dialect(delimiter=mark, encoding=encoding, preamble_lines=skipped), text)
+        for mark, skipped in _candidates(text)
+    ]
+    found = [one for one in read if one is not None]
+    best = min(found, key=_badness) if found else None
+    unnamed = None in read and best is not None and len(best.header) == 1
+    if best is None or (unnamed and set(_DELIMITERS) & set(best.header[0])):
+        msg = (
+            f"{path} can't be read as CSV with a header: a name stands there twice, or a column has none. "
+            "Give each column a name of its own."
+        )
+        raise UsageError(msg)
+    return best
+
+
+def _badness(one: Sample) -> tuple[bool, bool, int, int, int]:
+    """Most records are damaged; a single column; the fewest damaged; the most columns; no preamble."""
+    mostly = one.damaged > one.rows.height
+    width = len(one.header)
+    return mostly, width == 1, one.damaged, -width, int(one.dialect.preamble_lines)
+
+
+def _head(path: Path) -> tuple[list[str], str]:
+    """The first lines and the encoding: each line is read as one text."""
+    whole = Dialect(delimiter="\x1f", quote=None, encoding=DETECT, header_lines=0)
+    try:
+        reading = open_reading(path, columns=["line"], dialect=whole, policy=Columns())
+        lines = [
+            line for block in reading.blocks() for line in block.rows["line"].head(_HEAD_LINES).to_list()
+        ]
+    except ObjectRejectedError as error:
+        raise UsageError(f"{path}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror or error}.") from error
+    if not lines:
+        msg = f"{path} holds no lines; give a file with a header and some rows."
+        raise UsageError(msg)
+    return lines[:_HEAD_LINES], reading.dialect["encoding"]
+
+
+def _candidates(lines: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Delimiters and numbers of lines before the header that may be right, likely ones first."""
+    found = dict.fromkeys([*_sniffed(lines), *((mark, 0) for mark in _DELIMITERS)])
+    return iter(found)
+
+
+def _sniffed(lines: Sequence[str]) -> Iterator[tuple[str, int]]:
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        head = Path(folder, "head.csv")
+        head.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        query = "SELECT Delimiter, SkipRows FROM sniff_csv($path, all_varchar = true)"
+        try:
+            row = connection.execute(query, {"path": str(head)}).fetchone()
+        except duckdb.Error:
+            return  # it only helps: the usual delimiters are tried anyway
+    if row is not None and len(row[0]) == 1 and row[0].isascii() and row[0] not in "\r\n\0\x1f":
+        yield str(row[0]), int(row[1])
+
+
+def _read(path: Path, dialect: Dialect, lines: Sequence[str]) -> Sample | None:
+    first = lines[int(dialect.preamble_lines) :][:1]
+    if not first:
+        return None
+    fields = next(csv.reader(first, delimiter=dialect.delimiter, skipinitialspace=False), [])
+    names = [name.strip() for name in fields]
+    if not names or not all(names) or len(set(names)) < len(names):
+        named = False
+    else:
+        named = not any(_VALUE.fullmatch(name) for name in names)
+    if not named:
+        if len(set(filter(None, names))) < len(names) and not any(_VALUE.fullmatch(one) for one in names):
+            return None  # a header with a column twice, or without a name
+        names = [f"column_{number}" for number in range(1, len(names) + 1)]
+        dialect = Dialect(
+            delimiter=dialect.delimiter,
+            encoding=dialect.encoding,
+            preamble_lines=dialect.preamble_lines,
+            header_lines=0,
+        )
+    try:
+        reading = open_reading(path, columns=names, dialect=dialect, policy=Columns())
+        blocks = list(reading.blocks())
+    except ObjectRejectedError:
+        return None
+    if not blocks:
+        return Sample(dialect, names, pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
+    rows = pl.concat([block.rows for block in blocks]).drop(RECORD, LINE, strict=False)
+    return Sample(dialect, names, rows, sum(block.damaged.height for block in blocks))
