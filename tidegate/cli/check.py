@@ -68,7 +68,7 @@ def _contract(file: Path, named: str | None) -> Contract:
         return load_contract(Path(named))
     settings = load_settings()
     registry = load_registry(settings.contracts, settings.root)
-    return find_contract(file, registry) if named is None else registry[named]
+    return registry[named] if named is not None else find_contract(file, registry)
 
 
 def _write_accepted(verdict: Verdict, target: Path) -> None:

@@ -105,6 +105,31 @@ def load_registry(package: str, root: Path) -> Registry:
     return registry
 
 
+def load_contract(file: Path) -> Contract:
+    """The contract that one Python file declares, wherever it lies; ContractError as `load_registry`."""
+    name = file.stem
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        msg = f"{file} is not a Python file with a data contract."
+        raise ContractError(msg)
+    module = importlib.util.module_from_spec(spec)
+    # Pandera looks for a schema's annotations in the module it came from.
+    sys.modules.setdefault(name, module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ContractError(explain(error, file, Path.cwd())) from error
+    found = {contract.name: contract for contract in _declared_in(module)}
+    if len(found) > 1:
+        msg = f"{file} declares {', '.join(sorted(found))}; give a file with one contract."
+        raise ContractError(msg)
+    contract = next(iter(found.values()))
+    wrong = "\n".join(f"{file}: {one.message}" for one in mistakes(contract))
+    if wrong:
+        raise ContractError(wrong)
+    return contract
+
+
 def _declared_in(module: ModuleType) -> list[Contract]:
     found = [value for value in vars(module).values() if isinstance(value, Contract)]
     if not found:

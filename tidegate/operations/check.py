@@ -39,7 +39,7 @@ class Verdict:
     @property
     def ok(self) -> bool:
         """Whether the file would be loaded whole."""
-        return self.report["verdict"] == "accepted"
+        return bool(self.report["verdict"] == "accepted")
 
 
 def check(content: str | Path | bytes, contract: Contract) -> Verdict:

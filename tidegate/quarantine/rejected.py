@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    import polars as pl
+
     from tidegate.warehouse import HeldReason, HeldRecord
 
 #: ``raw`` holds the record as it stands in the object, its quotes and delimiters included.
@@ -38,6 +40,16 @@ class RejectedFile:
         for one in records:
             reasons = " | ".join(map(sentence, one.reasons))
             self._writer.writerow((_safe(one.raw or ""), one.line, one.record, _safe(reasons)))
+
+    def write_frame(self, rejections: pl.DataFrame) -> None:
+        """Records as a check tells of them: one row a broken rule, those of a record together."""
+        import polars as pl
+
+        told = rejections.group_by("record", maintain_order=True).agg(
+            pl.first("raw"), pl.first("line"), pl.col("message").str.join(" | ")
+        )
+        for raw, line, record, reasons in told.select("raw", "line", "record", "message").iter_rows():
+            self._writer.writerow((_safe(raw or ""), line, record, _safe(reasons)))
 
 
 def sentence(reason: HeldReason) -> str:
