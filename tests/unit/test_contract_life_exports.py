@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 import yaml
 
+import tidegate
 from tidegate.contracts import Budget, Columns, Contract, ControlTotals, Dialect, Merge, Parse
 from tidegate.contracts.exports.examples import example
 from tidegate.contracts.exports.json_schema import json_schema
@@ -26,7 +27,6 @@ from tidegate.contracts.exports.sentences import sentence
 from tidegate.contracts.registry import Registry, load_registry
 from tidegate.operations.contract_check import current
 from tidegate.operations.contract_show import Form, show, write_pages
-from tidegate.stages.validate import _check_header, check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,9 +171,13 @@ def test_the_example_rows_of_flights_fit_theirs() -> None:
     registry = load_registry("data_contracts", REPOSITORY)
     contract = registry["flights"]
     file = next((REPOSITORY / "examples" / "nycflights" / "flights").glob("*-01-01.csv"))
-    rows, _, _ = check_rows(file, _check_header(file.read_bytes(), contract), contract)
+    rows = tidegate.check(file, contract).accepted
     validator = jsonschema.Draft202012Validator(json_schema(current(contract, registry)))
-    frame = rows.head(50).drop("_record").with_columns(pl.col("time_hour").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    frame = (
+        rows.head(50)
+        .drop("_record", "_line")
+        .with_columns(pl.col("time_hour").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    )
     for row in frame.rows(named=True):
         validator.validate(row)
 
@@ -248,5 +252,5 @@ def test_the_example_file_on_the_page_is_accepted(dataset: str, tmp_path: Path) 
     page = show(contract, registry, Form.MARKDOWN)
     file = tmp_path / "example.csv"
     file.write_text(page.split("```text\n")[1].split("```")[0])
-    rows, rejections, read = check_rows(file, _check_header(file.read_bytes(), contract), contract)
-    assert (rows.height, rejections.rows(), read) == (1, [], 1)
+    verdict = tidegate.check(file, contract)
+    assert (verdict.accepted.height, verdict.rejected.rows(), verdict.ok) == (1, [], True)

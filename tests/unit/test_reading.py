@@ -197,6 +197,9 @@ def test_the_dialect_as_found_is_plain_data() -> None:
         "line_end": "\r\n",
         "preamble_lines": 0,
         "header": ["a", "b"],
+        "header_lines": 1,
+        "comment": None,
+        "footer": None,
     }
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from tidegate.errors import ObjectRejectedError
-from tidegate.reading import open_reading
-from tidegate.stages.check import check
-from tidegate.stages.parse import BROKEN, parse
-from tidegate.stages.schema import file_columns
+from tidegate.operations.check import check
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import polars as pl
 
     from tidegate.contracts import Contract
 
@@ -25,7 +21,7 @@ class Judged:
 
     #: records in the file
     read: int
-    #: columns of `BROKEN`: one row a rule that a record broke
+    #: columns of `REJECTION_SCHEMA`: one row a rule that a record broke
     rejections: pl.DataFrame
     #: rule and sentence for which the file would be held as a whole; empty when it would not
     rule: str = ""
@@ -42,21 +38,7 @@ class Judged:
 
 
 def judge(path: Path, contract: Contract) -> Judged:
-    """Read the whole file and judge every record by the contract, its budget included."""
-    columns = file_columns(contract)
-    nothing = pl.DataFrame(schema=dict.fromkeys(BROKEN, pl.String)).cast({"record": pl.Int64})
-    read, rejections = 0, nothing
-    try:
-        reading = open_reading(path, columns=list(columns), dialect=contract.dialect, policy=contract.columns)
-        blocks = list(reading.blocks())
-        read = sum(block.records for block in blocks)
-        if blocks:
-            damaged = pl.concat([block.damaged.select(BROKEN) for block in blocks])
-            parsed = parse(pl.concat([block.rows for block in blocks]), columns, contract)
-            rejections = pl.concat([damaged, parsed.unread, check(parsed, contract)])
-    except ObjectRejectedError as error:
-        return Judged(read, rejections, error.rule, str(error))
-    refused = rejections["record"].n_unique()
-    if contract.budget.exceeded_by(refused, read):
-        return Judged(read, rejections, "budget", f"{refused} of {read} rows are refused.")
-    return Judged(read, rejections)
+    """Check the whole file by the contract, its budget included."""
+    verdict = check(path, contract)
+    report = verdict.report
+    return Judged(report["rows_read"], verdict.rejected, report["rule"] or "", report["reason"] or "")

@@ -78,8 +78,11 @@ class Reading:
 
     @property
     def dialect(self) -> dict[str, Any]:
-        """How the object is written, as found: plain values, to be recorded and compared."""
-        grammar = self.head.grammar
+        """How the object is written, as found: plain values, to be recorded and compared.
+
+        Where they are the same for one object, its records have the same numbers.
+        """
+        grammar, rules = self.head.grammar, self.rules
         ends = sorted(self._line_ends)
         return {
             "encoding": self.text.encoding,
@@ -91,6 +94,9 @@ class Reading:
             "line_end": ends[0] if len(ends) == 1 else "mixed" if ends else None,
             "preamble_lines": self.head.kinds.count(LineKind.PREAMBLE),
             "header": self.head.names,
+            "header_lines": self.head.kinds.count(LineKind.HEADER),
+            "comment": rules.comment.decode() if rules.comment is not None else None,
+            "footer": rules.footer.pattern if rules.footer is not None else None,
         }
 
     def blocks(self, *, patient: bool = False) -> Iterator[Block]:
