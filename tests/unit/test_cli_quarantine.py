@@ -117,7 +117,7 @@ def test_held_rows_are_shown_with_line_and_reason() -> None:
     (first,) = document("quarantine", "show", ROWS, "--limit", "1")
     assert len(first["rejections"]) == 1
     text = run("quarantine", "show", ROWS).stdout
-    assert "order_id is 'x' but must be" in text
+    assert "order_id is 'x', but must be" in text
     whole = run("quarantine", "show", WHOLE).stdout
     assert "held as a whole (header)" in whole
     nothing = run("quarantine", "show", ROWS, "--discarded")
@@ -128,7 +128,7 @@ def test_held_rows_are_shown_with_line_and_reason() -> None:
 def test_why_shows_held_rows_and_where_the_report_lies() -> None:
     text = run("why", ROWS).stdout
     assert "Its held rows:" in text
-    assert "order_id is 'x' but must be" in text
+    assert "order_id is 'x', but must be" in text
     assert "/quarantine/orders/orders/rows.csv/" in text
     (story,) = document("why", ROWS)
     assert [one["record"] for one in story["held"]] == [2, 3]
