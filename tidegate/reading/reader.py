@@ -91,6 +91,9 @@ class Reading:
             "line_end": ends[0] if len(ends) == 1 else "mixed" if ends else None,
             "preamble_lines": self.head.kinds.count(LineKind.PREAMBLE),
             "header": self.head.names,
+            # Not found but declared: they decide, too, which lines are records and so their numbers.
+            "comment": self.rules.comment.decode() if self.rules.comment is not None else None,
+            "footer": self.rules.footer.pattern if self.rules.footer is not None else None,
         }
 
     def blocks(self, *, patient: bool = False) -> Iterator[Block]:
