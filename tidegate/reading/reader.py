@@ -82,7 +82,7 @@ class Reading:
 
         Where they are the same for one object, its records have the same numbers.
         """
-        grammar, rules = self.head.grammar, self.rules
+        grammar = self.head.grammar
         ends = sorted(self._line_ends)
         return {
             "encoding": self.text.encoding,
@@ -95,8 +95,9 @@ class Reading:
             "preamble_lines": self.head.kinds.count(LineKind.PREAMBLE),
             "header": self.head.names,
             "header_lines": self.head.kinds.count(LineKind.HEADER),
-            "comment": rules.comment.decode() if rules.comment is not None else None,
-            "footer": rules.footer.pattern if rules.footer is not None else None,
+            # Not found but declared: they decide, too, which lines are records and so their numbers.
+            "comment": self.rules.comment.decode() if self.rules.comment is not None else None,
+            "footer": self.rules.footer.pattern if self.rules.footer is not None else None,
         }
 
     def blocks(self, *, patient: bool = False) -> Iterator[Block]:
