@@ -135,7 +135,7 @@ def test_an_object_that_is_read_in_another_way_is_loaded_anew(append: Pipeline) 
     append.run()
     dialect = append.project.warehouse.commits([obj.object_id])[obj.object_id].dialect
     assert json.loads(dialect)["delimiter"] == ";"
-    append.deploy(-5, "1.1.0", f"{SEMICOLON}, comment='#'")
+    append.deploy(-5, "1.1.0", f"{SEMICOLON}, quote=None")
     append.redrive()
     assert [row[:3] for row in append.table()] == [(5, "A", "1.1.0"), (-1, "B", "1.1.0")]
     assert [row[:2] for row in append.entries()] == [(2, "tried_again")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -42,22 +44,23 @@ class RejectedFile:
             self._writer.writerow((_safe(one.raw or ""), one.line, one.record, _safe(reasons)))
 
     def write_frame(self, rejections: pl.DataFrame) -> None:
-        """Records as a check tells of them: one row a broken rule, those of a record together."""
-        import polars as pl
-
-        told = rejections.group_by("record", maintain_order=True).agg(
-            pl.first("raw"), pl.first("line"), pl.col("message").str.join(" | ")
-        )
-        for raw, line, record, reasons in told.select("raw", "line", "record", "message").iter_rows():
-            self._writer.writerow((_safe(raw or ""), line, record, _safe(reasons)))
+        """Write rejections as a file check gives them, one row a broken rule, ordered by record."""
+        for _, entries in groupby(rejections.iter_rows(named=True), key=itemgetter("record")):
+            rows = list(entries)
+            raw = next((row["raw"] for row in rows if row["raw"] is not None), "")
+            reasons = " | ".join(row["message"] or sentence_of(row["rule"], row["column"]) for row in rows)
+            self._writer.writerow((_safe(raw), rows[0]["line"], rows[0]["record"], _safe(reasons)))
 
 
 def sentence(reason: HeldReason) -> str:
     """A reason for people; it names the rule where the message does not."""
-    if reason.message:
-        return reason.message
-    where = f" in {reason.column}" if reason.column else ""
-    return f"The rule {reason.rule} is broken{where}."
+    return reason.message or sentence_of(reason.rule, reason.column)
+
+
+def sentence_of(rule: str, column: str | None) -> str:
+    """What to say of a broken rule that has no message."""
+    where = f" in {column}" if column else ""
+    return f"The rule {rule} is broken{where}."
 
 
 def _safe(text: str) -> str:
