@@ -203,6 +203,18 @@ def test_the_dialect_as_found_is_plain_data() -> None:
     }
 
 
+def test_declarations_that_number_records_otherwise_make_another_dialect() -> None:
+    content = b"a,b\n#1,2\n3,4\nend,1\n"
+    declared: list[dict[str, Any]] = [
+        {},
+        {"comment": "#"},
+        {"footer": "end"},
+        {"comment": "#", "footer": "end"},
+    ]
+    found = [opened(content, **one).dialect for one in declared]
+    assert all(one != other for n, one in enumerate(found) for other in found[:n])
+
+
 def test_a_byte_order_mark_within_the_file_is_text() -> None:
     reading = opened("a,b\n\ufeff1,2\n".encode(), block_bytes=4)
     assert rows(reading) == [(1, 2, "\ufeff1", "2")]

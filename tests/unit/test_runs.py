@@ -31,3 +31,15 @@ def test_a_run_is_green_only_when_all_its_objects_are_done(
     states: list[str], failure: str | None, name: str
 ) -> None:
     assert conclude(summary(*states), failure).name == name
+
+
+def test_a_run_says_how_much_is_held_and_what_to_do() -> None:
+    assert "held" not in summary("loaded", "duplicate").description()
+    some = summary("loaded", "quarantined", "loaded")
+    some.entries[0] = SimpleNamespace(  # type: ignore[call-overload]
+        key="bad.csv", state="loaded", reason="", rows_loaded=2, rows_rejected=12
+    )
+    told = some.description()
+    assert "12 rejected" in told
+    assert "2 objects are held" in told
+    assert "tidegate quarantine redrive --dataset orders" in told
