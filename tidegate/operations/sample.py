@@ -129,5 +129,5 @@ def _read(path: Path, dialect: Dialect, lines: Sequence[str]) -> Sample | None:
         return None
     if not blocks:
         return Sample(dialect, names, pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
-    rows = pl.concat([block.rows for block in blocks]).drop(RECORD, LINE, strict=False)
+    rows = pl.concat([block.rows for block in blocks], rechunk=True).drop(RECORD, LINE, strict=False)
     return Sample(dialect, names, rows, sum(block.damaged.height for block in blocks))
