@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tidegate.contracts.registry import Registry, load_registry
+from tidegate.contracts.registry import Registry, load_contract, load_registry
 from tidegate.errors import ContractError
 
 if TYPE_CHECKING:
@@ -169,3 +169,10 @@ def test_a_mistake_in_a_module_beside_is_told_there(tmp_path: Path) -> None:
     )
     with pytest.raises(ContractError, match=r"/_shared\.py, line 3: Dialect\(quote=''\)"):
         load_registry(package.name, tmp_path)
+
+
+def test_a_single_file_is_judged_alike(tmp_path: Path) -> None:
+    file = tmp_path / f"orders_{uuid.uuid4().hex}.py"
+    file.write_text(declaration("budget=Budget(max_rows=-1),"))
+    with pytest.raises(ContractError, match=rf"{file.name}, line {LINE_OF_ARGUMENT}: .*use 0 or more"):
+        load_contract(file)

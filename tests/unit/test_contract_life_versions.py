@@ -423,3 +423,54 @@ def test_the_example_contracts_are_as_recorded() -> None:
 
 def test_describing_needs_no_table() -> None:
     assert "table" not in describe(BASE)
+
+
+# -- nothing is forgotten when a declaration gets a new field --------------------------------------
+
+
+def test_every_field_of_a_contract_is_described() -> None:
+    told = set(describe(BASE))
+    renamed = {"schema": "columns", "columns": "column_policy"}
+    fields = {renamed.get(field.name, field.name) for field in dataclasses.fields(Contract)}
+    assert fields - told == set()
+
+
+OTHER: dict[str, Any] = {
+    "reordered": "hold",
+    "missing": "null",
+    "extra": "ignore",
+    "aliases": {"id": "order_id"},
+    "ignore_case": True,
+    "null_tokens": ["", "-"],
+    "trim": True,
+    "formats": ["%d.%m.%Y"],
+    "time_zone": "UTC",
+    "decimal": ",",
+    "thousands": "'",
+    "true": ["yes"],
+    "false": ["no"],
+    "delimiter": ";",
+    "quote": "'",
+    "escape": "\\",
+    "encoding": "latin-1",
+    "compression": "gzip",
+    "preamble_lines": 1,
+    "header_lines": 2,
+    "comment": "#",
+    "footer": "^T",
+    "max_rows": 1,
+    "max_share": 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(kind, field.name) for kind in (Dialect, Columns, Parse, Budget) for field in dataclasses.fields(kind)],
+)
+def test_a_change_of_any_field_is_noticed(kind: type[Any], field: str) -> None:
+    one = kind(**{field: OTHER[field]})
+    place = {Dialect: "dialect", Columns: "columns", Budget: "budget"}.get(kind)
+    now = with_(**{place: one}) if place else with_(parse={"amount": one})
+    for pair in ((BASE, now), (now, BASE)):
+        found = changes(*(describe(contract) for contract in pair))
+        assert [change.what.rpartition(".")[2] for change in found] == [field]

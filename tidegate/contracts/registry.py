@@ -124,7 +124,10 @@ def load_contract(file: Path) -> Contract:
         msg = f"{file} declares {', '.join(sorted(found))}; give a file with one contract."
         raise ContractError(msg)
     contract = next(iter(found.values()))
-    wrong = "\n".join(f"{file}: {one.message}" for one in mistakes(contract))
+    wrong = "\n".join(
+        f"{place_of(file, line_of(file, contract.name, one.where), Path.cwd())}: {one.message}"
+        for one in mistakes(contract)
+    )
     if wrong:
         raise ContractError(wrong)
     return contract

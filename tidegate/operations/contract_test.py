@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ def try_contract(
     Reading and checking are run, steps and lookups are not. Raises UsageError when there is nothing
     to try, ContractError for an unknown dataset, RetryableError when the store is in the way.
     """
-    contract = project.registry[dataset]
+    contract = _without_manifest(project.registry[dataset])
     refused = _refused_records(project, dataset)
     entries = _choose(project, dataset, refused, last=last, quarantine=quarantine)[:limit]
     if not entries:
@@ -85,6 +86,13 @@ def try_contract(
         for entry in entries:
             _try(project, contract, entry, refused.get(entry.object_id, frozenset()), Path(folder), outcome)
     return outcome
+
+
+def _without_manifest(contract: Contract) -> Contract:
+    """The contract without totals that stand in an object of their own, which may be gone by now."""
+    if contract.totals is None or contract.totals.manifest is None:
+        return contract
+    return dataclasses.replace(contract, totals=None)
 
 
 def _choose(
@@ -187,7 +195,7 @@ def _untried(entry: ObjectEntry, accepted: int, refused: int | None, problem: st
 
 
 def _note(outcome: Outcome, entry: ObjectEntry, judged: Judged, records: frozenset[int], lost: int) -> None:
-    rows: Sequence[dict[str, Any]] = judged.rejections.sort("record").to_dicts()
+    rows: Sequence[dict[str, Any]] = judged.rejections.drop("offset", "raw").to_dicts()
     if judged.rule:
         outcome.reasons[None, judged.rule] += lost
     else:

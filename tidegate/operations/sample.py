@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
 import tempfile
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import polars as pl
 from tidegate.contracts import Columns, Dialect
 from tidegate.contracts.dialect import DETECT
 from tidegate.errors import ObjectRejectedError, UsageError
-from tidegate.reading import LINE, RECORD, open_reading
+from tidegate.reading import open_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,11 +41,12 @@ class Sample:
 
 
 def sample(path: Path) -> Sample:
-    """The file under the dialect that reads most of it; UsageError when none makes sense of it."""
-    text, encoding = _head(path)
+    """The file under the dialect that reads most of its beginning; UsageError when none makes sense of it."""
+    lines, encoding = _head(path)
+    head = ("\n".join(lines) + "\n").encode()
     read = [
-        _read(path, Dialect(delimiter=mark, encoding=encoding, preamble_lines=skipped), text)
-        for mark, skipped in _candidates(text)
+        _read(head, Dialect(delimiter=mark, preamble_lines=skipped, compression="none"), lines)
+        for mark, skipped in _candidates(lines)
     ]
     found = [one for one in read if one is not None]
     best = min(found, key=_badness) if found else None
@@ -55,7 +57,11 @@ def sample(path: Path) -> Sample:
             "Give each column a name of its own."
         )
         raise UsageError(msg)
-    return best
+    dialect = dataclasses.replace(best.dialect, encoding=encoding, compression=DETECT)
+    try:
+        return _rows(path, dialect, best.header)
+    except ObjectRejectedError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _badness(one: Sample) -> tuple[bool, bool, int, int, int]:
@@ -70,9 +76,8 @@ def _head(path: Path) -> tuple[list[str], str]:
     whole = Dialect(delimiter="\x1f", quote=None, encoding=DETECT, header_lines=0)
     try:
         reading = open_reading(path, columns=["line"], dialect=whole, policy=Columns())
-        lines = [
-            line for block in reading.blocks() for line in block.rows["line"].head(_HEAD_LINES).to_list()
-        ]
+        blocks = (block.rows["line"].head(_HEAD_LINES).to_list() for block in reading.blocks())
+        lines = next((found for found in blocks if found), [])
     except ObjectRejectedError as error:
         raise UsageError(f"{path}: {error}") from error
     except OSError as error:
@@ -80,7 +85,7 @@ def _head(path: Path) -> tuple[list[str], str]:
     if not lines:
         msg = f"{path} holds no lines; give a file with a header and some rows."
         raise UsageError(msg)
-    return lines[:_HEAD_LINES], reading.dialect["encoding"]
+    return lines, reading.dialect["encoding"]
 
 
 def _candidates(lines: Sequence[str]) -> Iterator[tuple[str, int]]:
@@ -102,32 +107,26 @@ def _sniffed(lines: Sequence[str]) -> Iterator[tuple[str, int]]:
         yield str(row[0]), int(row[1])
 
 
-def _read(path: Path, dialect: Dialect, lines: Sequence[str]) -> Sample | None:
+def _read(head: bytes, dialect: Dialect, lines: Sequence[str]) -> Sample | None:
+    """The beginning of the file under this dialect; None when its header is none."""
     first = lines[int(dialect.preamble_lines) :][:1]
     if not first:
         return None
-    fields = next(csv.reader(first, delimiter=dialect.delimiter, skipinitialspace=False), [])
-    names = [name.strip() for name in fields]
-    if not names or not all(names) or len(set(names)) < len(names):
-        named = False
-    else:
-        named = not any(_VALUE.fullmatch(name) for name in names)
-    if not named:
-        if len(set(filter(None, names))) < len(names) and not any(_VALUE.fullmatch(one) for one in names):
-            return None  # a header with a column twice, or without a name
+    names = [name.strip() for name in next(csv.reader(first, delimiter=dialect.delimiter), [])]
+    if any(_VALUE.fullmatch(name) for name in names):
         names = [f"column_{number}" for number in range(1, len(names) + 1)]
-        dialect = Dialect(
-            delimiter=dialect.delimiter,
-            encoding=dialect.encoding,
-            preamble_lines=dialect.preamble_lines,
-            header_lines=0,
-        )
+        dialect = dataclasses.replace(dialect, header_lines=0)
+    elif not names or not all(names) or len(set(names)) < len(names):
+        return None
     try:
-        reading = open_reading(path, columns=names, dialect=dialect, policy=Columns())
-        blocks = list(reading.blocks())
+        return _rows(head, dialect, names)
     except ObjectRejectedError:
         return None
-    if not blocks:
-        return Sample(dialect, names, pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
-    rows = pl.concat([block.rows for block in blocks]).drop(RECORD, LINE, strict=False)
+
+
+def _rows(content: Path | bytes, dialect: Dialect, names: list[str]) -> Sample:
+    reading = open_reading(content, columns=names, dialect=dialect, policy=Columns())
+    blocks = list(reading.blocks())
+    nothing = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+    rows = pl.concat([nothing, *(block.rows.select(names) for block in blocks)], rechunk=True)
     return Sample(dialect, names, rows, sum(block.damaged.height for block in blocks))
