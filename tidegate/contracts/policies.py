@@ -54,8 +54,8 @@ class Lookup:
     on: Mapping[str, str]
     #: new column here -> the reference's column
     take: Mapping[str, str]
-    #: rows without a match: keep them with nulls, reject them, or hold the whole object until the
-    #: reference has the key. A row whose own key is null has nothing to match and is kept
+    #: only "keep" can be used yet. Rows without a match: keep them with nulls, reject them, or hold
+    #: the whole object until the reference has the key. A row whose own key is null is kept
     unmatched: Literal["keep", "reject", "hold"] = "keep"
     #: seconds after the upload for which an object waits for its reference: for one that was never
     #: loaded, and under `unmatched="hold"` for one that lacks a key; then only a redrive takes it up

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from tidegate.cli.app import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTRACT = """
+import pandera.polars as pa
+from tidegate.contracts import Contract, ControlTotals, Dialect
+
+class Order(pa.DataFrameModel):
+    order_id: int = pa.Field(ge=1)
+    shop: str
+
+orders = Contract(
+    name="orders", version="1.0.0", owner="sales", description="Orders.", keys=["orders/*.csv"], schema=Order,
+    dialect=Dialect(footer="TOTAL"), totals=ControlTotals(trailer=r"TOTAL,(?P<rows>\\d+),(?P<order_id>\\d+)"),
+)
+"""
+
+
+@pytest.fixture
+def contract(tmp_path: Path) -> str:
+    file = tmp_path / "orders_contract.py"
+    file.write_text(CONTRACT)
+    return str(file)
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["check", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_a_good_file_is_accepted(tmp_path: Path, contract: str) -> None:
+    file = tmp_path / "good.csv"
+    file.write_text("order_id,shop\n1,A\n2,B\nTOTAL,2,3\n")
+    out = tmp_path / "out.parquet"
+    code, text = run(file, "--contract", contract, "--accepted", out, "--output", "json")
+    assert code == 0, text
+    report = json.loads(text)
+    assert (report["verdict"], report["rows_accepted"]) == ("accepted", 2)
+    assert report["lines"] == {"accepted": 2, "header": 1, "footer": 1}
+    assert pl.read_parquet(out).rows() == [(1, "A"), (2, "B")]
+
+
+def test_refused_rows_are_told_with_line_and_reason(tmp_path: Path, contract: str) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text('order_id,shop\n1,"two\nlines"\nx,=B\nTOTAL,2,1\n')
+    out = tmp_path / "refused.csv"
+    code, text = run(file, "--contract", contract, "--rejected", out, "--output", "json")
+    assert code == 3
+    (rejection,) = json.loads(text)["rejections"]
+    assert (rejection["record"], rejection["line"], rejection["column"]) == (2, 4, "order_id")
+    assert rejection["raw"] == "x,=B"
+    assert "x,=B" in out.read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("order_id,shop\n1,A\nTOTAL,2,1\n", "control_total"),
+        ("order_id,shop\n1,A\nTOTAL,1,2\n", "control_total"),
+        ("order_id,shop\n1,A\n", "control_total"),
+        ("order,shop\n1,A\nTOTAL,1,1\n", "header"),
+    ],
+)
+def test_a_file_that_would_be_held_is_refused_whole(
+    tmp_path: Path, contract: str, content: str, rule: str
+) -> None:
+    file = tmp_path / "held.csv"
+    file.write_text(content)
+    code, text = run(file, "--contract", contract, "--output", "json")
+    report = json.loads(text)
+    assert (code, report["verdict"], report["rule"], report["rows_accepted"]) == (3, "held", rule, 0)
+
+
+def test_a_file_that_is_not_there_is_a_mistake_in_the_call(tmp_path: Path, contract: str) -> None:
+    code, text = run(tmp_path / "nowhere.csv", "--contract", contract)
+    assert code == 2
+    assert "is not there" in text
+
+
+def test_checking_imports_no_server_no_ledger_and_no_warehouse(tmp_path: Path, contract: str) -> None:
+    file = tmp_path / "good.csv"
+    file.write_text("order_id,shop\n1,A\nTOTAL,1,1\n")
+    program = (
+        "import sys; from typer.testing import CliRunner; from tidegate.cli.app import app; "
+        f"code = CliRunner().invoke(app, ['check', {str(file)!r}, '--contract', {contract!r}]).exit_code; "
+        "print(code, sorted({'prefect', 'sqlalchemy', 'duckdb'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "0 []"
+
+
+def test_what_cannot_be_done_yet_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "lookup_contract.py"
+    lookup = "Lookup(dataset='shops', on={'shop': 'shop'}, take={'town': 'town'}, unmatched='hold')"
+    file.write_text(
+        CONTRACT.replace("import Contract,", "import Contract, Lookup,").replace(
+            "schema=Order,", f"schema=Order, enrich=[{lookup}],"
+        )
+    )
+    code, text = run(tmp_path / "any.csv", "--contract", file)
+    assert code == 1
+    assert "can't do yet" in text
