@@ -148,9 +148,15 @@ def test_events_reach_prefects_feed_under_their_own_ids(loaded: System) -> None:
 def test_the_deployments_stand_with_their_schedules(loaded: System) -> None:
     deployments = loaded.api("/deployments/filter", {})
     schedules = {
-        one["name"]: [schedule["schedule"]["cron"] for schedule in one["schedules"]] for one in deployments
+        one["name"]: [(schedule["schedule"]["cron"], schedule["active"]) for schedule in one["schedules"]]
+        for one in deployments
     }
-    assert schedules == {"live": [], "hourly": ["7 * * * *"], "nightly": ["23 2 * * *"]}
+    assert schedules == {
+        "live": [],
+        "hourly": [("7 * * * *", True)],
+        "nightly": [("23 2 * * *", True)],
+        "on-demand": [("53 2 * * *", False)],
+    }
     wait_for(
         lambda: loaded.api("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}),
         60,
