@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+import tidegate
 from tidegate.cli.app import app
+from tidegate.errors import ContractError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,3 +115,20 @@ def test_what_cannot_be_done_yet_is_refused_and_not_passed_over(tmp_path: Path) 
     code, text = run(tmp_path / "any.csv", "--contract", file)
     assert code == 1
     assert "can't do yet" in text
+
+
+def test_the_python_call_takes_a_contract_by_its_file_or_dataset(
+    tmp_path: Path, contract: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdict = tidegate.check(b"order_id,shop\n1,A\nTOTAL,1,1\n", contract)
+    assert verdict.ok
+    package = tmp_path / "contracts_by_name"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "orders.py").write_text(CONTRACT)
+    (tmp_path / "tidegate.toml").write_text('contracts = "contracts_by_name"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert tidegate.check(b"order_id,shop\n1,A\nTOTAL,1,1\n", "orders").report["rows_accepted"] == 1
+    with pytest.raises(ContractError, match="No data contract declares the dataset 'order'"):
+        tidegate.check(b"", "order")

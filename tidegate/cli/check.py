@@ -60,13 +60,17 @@ def check(
 
 
 def _contract(file: Path, named: str | None) -> Contract:
-    from tidegate.contracts.registry import load_contract, load_registry
+    from tidegate.contracts.pandera_start import import_pandera_alone
+    from tidegate.contracts.registry import load_contract, load_registry, source_files
     from tidegate.operations.check import find_contract
-    from tidegate.settings import load_settings
 
     if named is not None and named.endswith(".py"):
+        import_pandera_alone([Path(named)])
         return load_contract(Path(named))
+    from tidegate.settings import load_settings
+
     settings = load_settings()
+    import_pandera_alone(source_files(settings.contracts, settings.root))
     registry = load_registry(settings.contracts, settings.root)
     return registry[named] if named is not None else find_contract(file, registry)
 

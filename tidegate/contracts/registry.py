@@ -105,6 +105,11 @@ def load_registry(package: str, root: Path) -> Registry:
     return registry
 
 
+def source_files(package: str, root: Path) -> list[Path]:
+    """The Python files of the contracts' package, without importing them."""
+    return sorted(root.joinpath(*package.split(".")).rglob("*.py"))
+
+
 def load_contract(file: Path) -> Contract:
     """The contract that one Python file declares, wherever it lies; ContractError as `load_registry`."""
     name = file.stem

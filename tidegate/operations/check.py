@@ -42,8 +42,11 @@ class Verdict:
         return bool(self.report["verdict"] == "accepted")
 
 
-def check(content: str | Path | bytes, contract: Contract) -> Verdict:
+def check(content: str | Path | bytes, contract: Contract | str | Path) -> Verdict:
     """Read, parse and check a file, or its bytes, against a contract.
+
+    `contract` may also be the path of a Python file that declares one, or the name of a dataset of
+    the project in the working folder.
 
     Normalization, lookups and the load are not tried: they need the references and the warehouse.
     Raises UsageError when there is no such file and ContractError when the contract can't work;
@@ -51,10 +54,13 @@ def check(content: str | Path | bytes, contract: Contract) -> Verdict:
     """
     import polars as pl
 
+    from tidegate.contracts import Contract
     from tidegate.reading import LINE, RECORD, REJECTION_SCHEMA
     from tidegate.stages.file_check import check_file, too_bad
     from tidegate.stages.schema import file_columns
 
+    if not isinstance(contract, Contract):
+        contract = _declared(contract)
     source = content if isinstance(content, bytes) else _existing(Path(content))
     nothing = pl.DataFrame(schema={RECORD: pl.Int64, LINE: pl.Int64, **file_columns(contract)})
     rejected = [pl.DataFrame(schema=REJECTION_SCHEMA)]
@@ -90,6 +96,16 @@ def find_contract(file: Path, registry: Registry) -> Contract:
     said = "No data contract's keys match" if not matches else f"{', '.join(sorted(matches))} all match"
     msg = f"{said} {file}. Say which one with --contract; there are: {known}."
     raise UsageError(msg)
+
+
+def _declared(named: str | Path) -> Contract:
+    from tidegate.contracts.registry import load_contract, load_registry
+    from tidegate.settings import load_settings
+
+    if Path(named).suffix == ".py":
+        return load_contract(Path(named))
+    settings = load_settings()
+    return load_registry(settings.contracts, settings.root)[str(named)]
 
 
 def _existing(path: Path) -> Path:
