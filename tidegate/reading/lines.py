@@ -35,6 +35,12 @@ class Lines:
             return np.zeros(0, dtype=np.int32)
         return np.add.reduceat(byte == mark, self.starts, dtype=np.int32)
 
+    def having(self, byte: NDArray[np.uint8], mark: int) -> NDArray[np.bool_]:
+        """Which lines hold a byte that is no line end."""
+        found = np.zeros(len(self.starts), dtype=np.bool_)
+        found[np.searchsorted(self.starts, np.flatnonzero(byte == mark), side="right") - 1] = True
+        return found
+
     def first(self, number: int, size: int) -> Lines:
         """The first lines only, of a text that was cut to `size` bytes after them."""
         return Lines(
@@ -86,13 +92,17 @@ def selected(text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArra
     """These lines alone, each ended by a newline, the last perhaps not; returns before them may stay."""
     if len(indexes) == len(lines) and not len(lines.lone_returns):
         return text
-    ends = np.append(lines.starts[1:], lines.size)
-    keep = np.zeros(len(lines), dtype=np.bool_)
-    keep[indexes] = True
+    if not len(indexes):
+        return b""
     if len(lines.lone_returns):
         byte = byte.copy()
-        byte[lines.lone_returns] = 10
-    return byte[np.repeat(keep, ends - lines.starts)].tobytes()
+        byte[lines.lone_returns] = _NEWLINE
+        text = byte.tobytes()
+    breaks = np.flatnonzero(np.diff(indexes) != 1)
+    ends = np.append(lines.starts[1:], lines.size)
+    begin = lines.starts[indexes[np.append(0, breaks + 1)]].tolist()
+    end = ends[indexes[np.append(breaks, len(indexes) - 1)]].tolist()
+    return b"".join(map(text.__getitem__, map(slice, begin, end)))
 
 
 def line_texts(text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64]) -> pl.Series:

@@ -92,7 +92,7 @@ def mark_fast(text: bytes, lines: Lines, rules: Rules, beyond: int | None) -> Ma
     fields = lines.count(byte, grammar.delimiter[0]) + 1
     has_quotes = np.zeros(len(lines), dtype=np.bool_)
     if grammar.quote is not None and grammar.quote in text:
-        has_quotes = lines.count(byte, grammar.quote[0]) > 0
+        has_quotes = lines.having(byte, grammar.quote[0])
     plain = candidate & ~has_quotes
     sound = plain & (fields == grammar.width)
     wrong = plain & ~sound
@@ -256,10 +256,10 @@ def _spoilt(text: bytes, byte: NDArray[np.uint8], lines: Lines, rules: Rules) ->
     if invalid is not None:
         spoilt |= invalid
     if b"\0" in text:
-        spoilt |= lines.count(byte, 0) > 0
+        spoilt |= lines.having(byte, 0)
     escape, quote = rules.grammar.escape, rules.grammar.quote
     if escape is not None and quote is not None and escape in text:
-        spoilt |= (lines.count(byte, escape[0]) > 0) & (lines.count(byte, quote[0]) > 0)
+        spoilt |= lines.having(byte, escape[0]) & lines.having(byte, quote[0])
     return spoilt
 
 

@@ -136,7 +136,8 @@ class Reading:
         return Place(lines=len(self.head.kinds), offset=int(end[0]), encoding=self.text.encoding)
 
     def _note(self, block: Block) -> None:
-        self.lines.update(map(LineKind, block.kinds.tolist()))
+        counts = np.bincount(block.kinds, minlength=len(LineKind)).tolist()
+        self.lines.update({kind: counts[kind] for kind in LineKind if counts[kind]})
         lines = block.lines
         for index in np.flatnonzero(block.kinds == LineKind.FOOTER).tolist():
             text = block.text[lines.starts[index] : lines.ends[index]]
