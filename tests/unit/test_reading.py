@@ -203,6 +203,54 @@ def test_the_dialect_as_found_is_plain_data() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("content", "line_end"),
+    [
+        (b'a,b\r\n1,"x\ny\nz"\r\n"\n",2\r\n', "\r\n"),
+        (b'a,b\n1,"x\r\ny"\n2,"\r"\n', "\n"),
+        (b'a,b\r1,"x\ny"\r', "\r"),
+        (b'a,b\r\n1,"x\ny"\r\n1,2\n', "mixed"),
+        (b'a,b\n1,"x\ny"', None),
+        (b"a,b\n", None),
+    ],
+)
+def test_line_ends_within_values_are_no_mixture(content: bytes, line_end: str | None) -> None:
+    for block_bytes in (4, 1000):
+        reading = opened(content, block_bytes=block_bytes)
+        rows(reading)
+        assert reading.dialect["line_end"] == line_end
+
+
+@pytest.mark.parametrize(
+    ("content", "dialect", "assumed"),
+    [
+        (b"a,b\n1,2\n", {}, ["encoding", "escape", "quote"]),
+        (b'a,b\n1,"2"\n', {}, ["encoding", "escape"]),
+        (b"a,b\n1,C:\\2\n", {}, ["encoding", "quote"]),
+        (b"a,b\n", {}, ["encoding", "escape", "line_end", "quote"]),
+        (b"\xef\xbb\xbfa,b\n1,2\n", {}, ["escape", "quote"]),
+        ("a,b\n1,é\n".encode(), {}, ["escape", "quote"]),
+        ("a,b\n1,é\n".encode("windows-1252"), {"encoding": "detect"}, ["escape", "quote"]),
+        ("a,b\n1,2\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, ["escape", "quote"]),
+        (b"a,b\n1,2\n", {"quote": None}, ["encoding", "escape"]),
+        (b"a,b\n1,^2\n", {"escape": "^"}, ["encoding", "quote"]),
+    ],
+)
+def test_what_nothing_in_the_file_tells_is_said_to_be_assumed(
+    content: bytes, dialect: dict[str, Any], assumed: list[str]
+) -> None:
+    for block_bytes in (4, 1000):
+        reading = opened(content, block_bytes=block_bytes, **dialect)
+        rows(reading)
+        assert reading.assumed == assumed
+
+
+def test_in_a_single_column_the_delimiter_is_assumed() -> None:
+    reading = opened(b"a\n1\n", "a", delimiter="detect")
+    rows(reading)
+    assert "delimiter" in reading.assumed
+
+
 def test_declarations_that_number_records_otherwise_make_another_dialect() -> None:
     content = b"a,b\n#1,2\n3,4\nend,1\n"
     declared: list[dict[str, Any]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -96,6 +97,19 @@ class Block:
         for index in np.asarray(rejected, dtype=np.int64) - self.place.records - 1:
             kinds[self.firsts[index] : self.afters[index]] = LineKind.REJECTED
         return kinds
+
+    def line_ends_in_records(self) -> Counter[str]:
+        """The line ends that stand within records, not at their end, by kind."""
+        lasts = self.afters - 1
+        longer = lasts > self.firsts
+        steps = np.zeros(len(self.lines) + 1, dtype=np.int64)
+        steps[self.firsts[longer]] = 1
+        steps[lasts[longer]] = -1
+        inner = np.flatnonzero(np.cumsum(steps[:-1]))
+        widths = self.lines.starts[inner + 1] - self.lines.ends[inner]
+        both = int((widths == len(b"\r\n")).sum())
+        lone = int(np.isin(self.lines.ends[inner], self.lines.lone_returns).sum())
+        return Counter({"\r\n": both, "\r": lone, "\n": len(inner) - both - lone})
 
     def origins(self, records: pl.Series) -> pl.DataFrame:
         """``record``, ``line``, ``offset`` and ``raw`` of the records of these numbers."""

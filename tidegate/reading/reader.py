@@ -19,6 +19,7 @@ from tidegate.reading.encoding import (
     canonical,
     original_offsets,
 )
+from tidegate.reading.evidence import Evidence
 from tidegate.reading.head import Head, HeadFinder
 from tidegate.reading.header import Matcher
 from tidegate.reading.lines import cut_after_last_line, split_lines
@@ -62,8 +63,8 @@ class _Text:
 class Reading:
     """One object, opened: what its header says, and its records on demand.
 
-    `lines`, `footer` and `dialect` are complete once the blocks have been read to the end; each
-    call of `blocks` reads the object from its beginning.
+    `lines`, `footer`, `dialect` and `assumed` are complete once the blocks have been read to the
+    end; each call of `blocks` reads the object from its beginning.
     """
 
     text: _Text
@@ -75,6 +76,11 @@ class Reading:
     #: texts of the footer's lines
     footer: list[str] = field(default_factory=list)
     _line_ends: set[str] = field(default_factory=set)
+    _evidence: Evidence = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._evidence = Evidence(self.head.grammar)
+        self._evidence.look_at(self.head.text)
 
     @property
     def dialect(self) -> dict[str, Any]:
@@ -99,6 +105,16 @@ class Reading:
             "comment": self.rules.comment.decode() if self.rules.comment is not None else None,
             "footer": self.rules.footer.pattern if self.rules.footer is not None else None,
         }
+
+    @property
+    def assumed(self) -> list[str]:
+        """Fields of `dialect` that nothing in the object tells: another value would read it alike."""
+        fields = self._evidence.missing()
+        if self.text.mark or self.text.encoding.startswith("utf-16"):
+            fields.discard("encoding")
+        if not self._line_ends:
+            fields.add("line_end")
+        return sorted(fields)
 
     def blocks(self, *, patient: bool = False) -> Iterator[Block]:
         """The records in order, with all lines around them; `patient` walks every record.
@@ -145,8 +161,11 @@ class Reading:
         lone = len(lines.lone_returns)
         ended = len(lines) - (int(lines.ends[-1]) == lines.size)
         both = block.text.count(b"\r\n")
-        counts = {"\r\n": both, "\r": lone, "\n": ended - both - lone}
-        self._line_ends |= {end for end, count in counts.items() if count > 0}
+        counts = Counter({"\r\n": both, "\r": lone, "\n": ended - both - lone})
+        # A spreadsheet ends rows by CRLF and lines within a cell by LF: that is no mixture.
+        counts -= block.line_ends_in_records()
+        self._line_ends |= counts.keys()
+        self._evidence.look_at(block.text)
 
 
 class _Pending:

@@ -56,6 +56,11 @@ class FileCheck:
         """How the file is written, as found."""
         return self.reading.dialect
 
+    @property
+    def assumed(self) -> list[str]:
+        """Fields of `dialect` that nothing in the file tells."""
+        return self.reading.assumed
+
     def parts(self) -> Iterator[Part]:
         """Judge the file from its beginning to its end, part by part, in order.
 

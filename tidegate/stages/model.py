@@ -45,6 +45,8 @@ class Verdict(BaseModel):
     rejected: str | None = None
     #: how the object was read, as JSON; records are numbered alike only where it is the same
     dialect: str = ""
+    #: fields of it that nothing in the object tells, such as the quote where there is none
+    dialect_assumed: list[str] = []
     #: reference dataset -> snapshot that its values came from
     references: dict[str, str] = {}
     #: lookup dataset -> rows without a match

@@ -90,6 +90,7 @@ def _validate_file(
         values = {
             "content_sha256": sha256,
             "dialect": json.dumps(checked.dialect, sort_keys=True),
+            "dialect_assumed": checked.assumed,
             "rows_read": checked.records,
             "rows_valid": checked.records - checked.rejected,
             "rows_rejected": checked.rejected,
