@@ -11,7 +11,9 @@ from tidegate.prefect.runs import conclude
 
 def summary(*states: str) -> BatchSummary:
     entries: Any = [
-        SimpleNamespace(key=f"{n}.csv", state=state, reason="why", rows_loaded=2, rows_rejected=0)
+        SimpleNamespace(
+            key=f"{n}.csv", state=state, reason="why", rows_loaded=2, rows_rejected=0, dialect_changes=None
+        )
         for n, state in enumerate(states)
     ]
     return BatchSummary("orders", entries)
@@ -37,7 +39,7 @@ def test_a_run_says_how_much_is_held_and_what_to_do() -> None:
     assert "held" not in summary("loaded", "duplicate").description()
     some = summary("loaded", "quarantined", "loaded")
     some.entries[0] = SimpleNamespace(  # type: ignore[call-overload]
-        key="bad.csv", state="loaded", reason="", rows_loaded=2, rows_rejected=12
+        key="bad.csv", state="loaded", reason="", rows_loaded=2, rows_rejected=12, dialect_changes=None
     )
     told = some.description()
     assert "12 rejected" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,7 +25,10 @@ from tidegate.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tidegate.ledger import DatasetStatus, ObjectEntry
+    from tidegate.ledger.dialects import DialectChange
     from tidegate.operations.why import Story
     from tidegate.warehouse import HeldRecord
 
@@ -40,22 +44,27 @@ UntilOption = Annotated[str | None, typer.Option(help="Uploaded before.")]
 def status(output: OutputOption = Output.TABLE) -> None:
     """Show each dataset: what waits, runs, is loaded and is quarantined.
 
+    A dataset whose files were written otherwise than before within the last week is warned of.
+
     [dim]Example:[/dim]  tidegate status
 
     Exit code 3 when something is quarantined, 1 when something failed.
     """
     from tidegate.ledger import open_ledger, queries
+    from tidegate.ledger.dialects import dialect_changes
     from tidegate.operations.running import running
     from tidegate.settings import load_settings
 
     settings = load_settings()
     ledger = open_ledger(settings)
     datasets = ledger.ask(queries.status)
+    changes = {one.dataset: one for one in ledger.ask(dialect_changes)}
     system = running(settings)
     if output is Output.JSON:
-        print_json([json_value(one) for one in datasets])
+        print_json([_status_document(one, changes) for one in datasets])
     else:
         _print_status(datasets)
+        _print_changes(changes.values())
         where = f"Prefect UI: {system.ui_url}" if system else "Not running. Start it with: tidegate up"
         console().print(where)
     for process in system.failing if system else []:
@@ -63,6 +72,26 @@ def status(output: OutputOption = Output.TABLE) -> None:
         told = f"Trouble: {process.name} {process.detail}, again and again. Log: {process.log}"
         console(stderr=True).print(told, soft_wrap=True)
     raise typer.Exit(_verdict(datasets))
+
+
+def _status_document(one: DatasetStatus, changes: dict[str, DialectChange]) -> dict[str, Any]:
+    change = changes.get(one.dataset or "")
+    return {**json_value(one), "dialect_changed": json_value(change) if change else None}
+
+
+#: How long `status` warns of a change; JSON tells the last one however old it is.
+_NEWS = timedelta(days=7)
+
+
+def _print_changes(changes: Iterable[DialectChange]) -> None:
+    now = clock.now()
+    for one in changes:
+        if now - one.validated_at < _NEWS:
+            console().print(
+                f"Warning: {one.dataset}: {one.key}, read {ago(one.validated_at, now)} ago, is written "
+                f"otherwise than the objects before it: {'; '.join(one.changes)}.",
+                soft_wrap=True,
+            )
 
 
 def _verdict(datasets: list[DatasetStatus]) -> int:
@@ -211,6 +240,8 @@ def _print_story(story: Story) -> None:
         ("version", entry.version),
         ("bytes", cell(entry.size)),
         ("rows", _rows(entry)),
+        ("dialect", _dialect(entry.dialect)),
+        ("changed", "; ".join(entry.dialect_changes or ())),
         ("report", entry.report),
         ("run", story.flow_run_url or entry.flow_run_id),
         ("object id", entry.object_id),
@@ -254,6 +285,7 @@ _NOT_TOLD = frozenset(
     {
         *("store", "bucket", "key", "etag", "sequencer", "at", "table", "version", "size", "others"),
         *("staged", "flow_run_id", "contract_version", "content_sha256", "references"),
+        *("dialect", "dialect_changes"),
     }
 )
 
@@ -271,6 +303,23 @@ def _rows(entry: ObjectEntry) -> str:
         if count
     ]
     return f"{entry.rows_read:,} read" + (f" = {' + '.join(parts)}" if parts else "")
+
+
+def _dialect(dialect: dict[str, Any] | None) -> str:
+    """How a file is written, without what goes without saying."""
+    if dialect is None:
+        return ""
+    marks = {"\t": "tab", " ": "blank", "\r\n": "CRLF", "\n": "LF", "\r": "CR"}
+    parts = [
+        dialect["encoding"] + (" with byte order mark" if dialect["byte_order_mark"] else ""),
+        f"delimiter {marks.get(dialect['delimiter'], dialect['delimiter'])}",
+        f"quote {dialect['quote'] or 'none'}",
+        f"escape {dialect['escape']}" if dialect["escape"] else "",
+        f"line end {marks.get(dialect['line_end'], dialect['line_end'])}" if dialect["line_end"] else "",
+        dialect["compression"] if dialect["compression"] != "none" else "",
+        f"preamble lines {dialect['preamble_lines']}" if dialect["preamble_lines"] else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _told(data: dict[str, Any]) -> str:

@@ -58,6 +58,28 @@ class _Staged(Payload):
     at: datetime
 
 
+class Dialect(Payload):
+    """How an object is written, as it was read."""
+
+    encoding: str
+    byte_order_mark: bool
+    compression: str = Field(description="none, gzip, zstd, bz2 or zip")
+    delimiter: str
+    quote: str | None
+    escape: str | None
+    line_end: str | None = Field(
+        description="what ends a row: a newline, a return, both, or the word mixed; null when nothing does"
+    )
+    preamble_lines: int
+    header_lines: int
+    header: list[str] | None = Field(description="names as they stand; null when they are over 8,000 letters")
+    comment: str | None = Field(description="as the contract declares it")
+    footer: str | None = Field(description="as the contract declares it")
+    assumed: list[str] = Field(
+        description="fields that nothing in the object tells, such as the quote where there is none"
+    )
+
+
 class Validated(_Staged):
     """Every row was read and checked."""
 
@@ -65,6 +87,10 @@ class Validated(_Staged):
     rows_read: int
     rows_valid: int
     rows_rejected: int
+    dialect: Dialect | None = None
+    dialect_changes: list[str] | None = Field(
+        default=None, description="in what the dialect differs from the loaded objects before it"
+    )
 
 
 class Normalized(_Staged):

@@ -225,7 +225,9 @@ _APPLY: dict[EventType, Callable[[Connection, Entries], None]] = {
     EventType.UPLOADED: _uploaded,
     EventType.UNMATCHED: _final("unmatched"),
     EventType.CLAIMED: _claimed,
-    EventType.VALIDATED: _stage("validated_at", "rows_read", "content_sha256", "contract_version"),
+    EventType.VALIDATED: _stage(
+        "validated_at", "rows_read", "content_sha256", "contract_version", "dialect", "dialect_changes"
+    ),
     EventType.NORMALIZED: _stage("normalized_at"),
     EventType.ENRICHED: _stage("enriched_at"),
     EventType.LOADED: _final("loaded"),

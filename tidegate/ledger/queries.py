@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, and_, case, func, not_, or_, select
 
@@ -57,6 +57,10 @@ class ObjectEntry:
     traceparent: str | None
     #: URL of the report of what is held of it
     report: str | None
+    #: how it is written, as it was last read; its fields are those of `tidegate.events.payloads.Dialect`
+    dialect: dict[str, Any] | None
+    #: in what that differs from the objects before it
+    dialect_changes: list[str] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -113,8 +114,13 @@ objects = Table(
     Column("report", Text),
     #: the try that the report tells of
     Column("reported_attempt", Integer),
+    #: how it is written, as event ``validated`` tells; none of what was validated before that was told
+    Column("dialect", JSON(none_as_null=True)),
+    #: in what that differs from the objects before it; none when in nothing
+    Column("dialect_changes", JSON(none_as_null=True)),
     Index("ix_objects_key", "store", "bucket", "key"),
     Index("ix_objects_dataset_state", "dataset", "state", "pending_seq"),
+    Index("ix_objects_dataset_state_uploaded", "dataset", "state", "uploaded_at"),
     Index("ix_objects_flow_run_id", "flow_run_id"),
 )
 

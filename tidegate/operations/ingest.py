@@ -22,11 +22,11 @@ from tidegate.errors import (
 from tidegate.events import Event, EventType
 from tidegate.events.model import event_id, iso
 from tidegate.ledger import queries
-from tidegate.operations import outcomes, reports
+from tidegate.operations import dialects, outcomes, reports
 from tidegate.operations.liveness import this_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tidegate.ledger import Batch, ClaimedObject
     from tidegate.operations.project import Project
@@ -231,19 +231,32 @@ def _each(
             verdicts.append(verdict)
             if key not in noted:
                 note(verdict)
-    done = {verdict.object_id: verdict for verdict in verdicts if verdict.rows is not None}
-    project.ledger.append(
-        [
-            _completion(batch, one, done[one.object.object_id], stage)
-            for one in objects
-            if one.object.object_id in done
-        ]
-    )
+    _tell(project, batch, objects, verdicts, stage)
     if trouble:
         url, first = next(iter(trouble.items()))
         msg = f"{len(trouble)} of {len(objects)} objects could not be {stage.verb}. The first, {url}: {first}"
         raise ObjectsLeftError(msg)
     return verdicts
+
+
+def _tell(
+    project: Project,
+    batch: Batch,
+    objects: Sequence[ClaimedObject],
+    verdicts: Sequence[Verdict],
+    stage: EventType,
+) -> None:
+    """Append the completion event of each object that passed the stage."""
+    done = {verdict.object_id: verdict for verdict in verdicts if verdict.rows is not None}
+    said = dialects.compared(project, batch.dataset, objects, done) if stage is EventType.VALIDATED else {}
+    project.ledger.append(
+        [
+            _completion(batch, one, done[one.object.object_id], stage, said.get(one.object.object_id, {}))
+            for one in objects
+            if one.object.object_id in done
+        ]
+    )
+    dialects.warn(objects, said)
 
 
 def _settled(work: Callable[[ClaimedObject], Verdict], one: ClaimedObject, version: str) -> Verdict:
@@ -273,14 +286,16 @@ def _settled(work: Callable[[ClaimedObject], Verdict], one: ClaimedObject, versi
         )
 
 
-def _completion(batch: Batch, one: ClaimedObject, verdict: Verdict, stage: EventType) -> Event:
+def _completion(
+    batch: Batch, one: ClaimedObject, verdict: Verdict, stage: EventType, said: Mapping[str, object]
+) -> Event:
     data: dict[str, object] = {
         "contract_version": verdict.contract_version,
         "staged": f"{batch.id}/{verdict.rows}",
         "flow_run_id": batch.id,
     }
     if stage is EventType.VALIDATED:
-        data |= {
+        data |= {**said} | {
             "content_sha256": verdict.content_sha256,
             "rows_read": verdict.rows_read,
             "rows_valid": verdict.rows_valid,

@@ -38,14 +38,21 @@ class BatchSummary:
         return f"{count_of(len(self.entries))}: {', '.join(parts)}."
 
     def description(self) -> str:
-        """The sentence, and for held rows and objects what to do about them."""
+        """The sentence, for held rows and objects what to do about them, and a change of dialect."""
         held = sum(entry.state == "quarantined" or bool(entry.rows_rejected) for entry in self.entries)
-        if not held:
-            return self.sentence()
-        return (
-            f"{self.sentence()} Rows or all of {count_of(held)} are held; the reports say why. Mend the "
-            f"contract, then run `tidegate quarantine redrive --dataset {self.dataset}`."
-        )
+        parts = [self.sentence()]
+        if held:
+            parts.append(
+                f"Rows or all of {count_of(held)} are held; the reports say why. Mend the contract, then "
+                f"run `tidegate quarantine redrive --dataset {self.dataset}`."
+            )
+        changed = [entry for entry in self.entries if entry.dialect_changes]
+        if changed:
+            parts.append(
+                f"{count_of(len(changed))} differ from those before in how they are written, the first "
+                f"of them {changed[0].key}: {'; '.join(changed[0].dialect_changes or ())}."
+            )
+        return " ".join(parts)
 
 
 def count_of(objects: int) -> str:

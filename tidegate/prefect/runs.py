@@ -40,9 +40,13 @@ def name_run(batch: Batch) -> None:
 
 
 def publish_table(summary: BatchSummary) -> None:
-    """Publish the run's table: object, rows read, loaded, rejected, state, where the report lies."""
+    """Publish the run's table: object, rows read, loaded, rejected, state, where the report lies.
+
+    Where the dialect changed, a column says in what.
+    """
     if not summary.entries:
         return
+    changed = any(entry.dialect_changes for entry in summary.entries)
     create_table_artifact(
         table=[
             {
@@ -54,6 +58,7 @@ def publish_table(summary: BatchSummary) -> None:
                 "duplicate": entry.rows_duplicate,
                 "reason": entry.reason,
                 "report": entry.report or "",
+                **({"dialect changed": "; ".join(entry.dialect_changes or ())} if changed else {}),
             }
             for entry in summary.entries[:_TABLE_ROWS]
         ],
