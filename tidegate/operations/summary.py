@@ -48,10 +48,9 @@ class BatchSummary:
             )
         changed = [entry for entry in self.entries if entry.dialect_changes]
         if changed:
-            parts.append(
-                f"{count_of(len(changed))} differ from those before in how they are written, the first "
-                f"of them {changed[0].key}: {'; '.join(changed[0].dialect_changes or ())}."
-            )
+            what = "; ".join(changed[0].dialect_changes or ())
+            more = f" It changed with {count_of(len(changed) - 1)} more." if changed[1:] else ""
+            parts.append(f"The dialect changed with {changed[0].key}: {what}.{more}")
         return " ".join(parts)
 
 

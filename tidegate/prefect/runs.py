@@ -40,31 +40,33 @@ def name_run(batch: Batch) -> None:
 
 
 def publish_table(summary: BatchSummary) -> None:
-    """Publish the run's table: object, rows read, loaded, rejected, state, where the report lies.
-
-    Where the dialect changed, a column says in what.
-    """
+    """Publish the run's table."""
     if not summary.entries:
         return
-    changed = any(entry.dialect_changes for entry in summary.entries)
     create_table_artifact(
-        table=[
-            {
-                "object": entry.key,
-                "state": entry.state,
-                "rows read": entry.rows_read,
-                "loaded": entry.rows_loaded,
-                "rejected": entry.rows_rejected,
-                "duplicate": entry.rows_duplicate,
-                "reason": entry.reason,
-                "report": entry.report or "",
-                **({"dialect changed": "; ".join(entry.dialect_changes or ())} if changed else {}),
-            }
-            for entry in summary.entries[:_TABLE_ROWS]
-        ],
+        table=table(summary),
         key=f"ingest-{summary.dataset.replace('_', '-')}",
         description=summary.description(),
     )
+
+
+def table(summary: BatchSummary) -> list[dict[str, Any]]:
+    """Object, rows read, loaded, rejected, state, where the report lies, and changes of dialect, if any."""
+    changed = any(entry.dialect_changes for entry in summary.entries)
+    return [
+        {
+            "object": entry.key,
+            "state": entry.state,
+            "rows read": entry.rows_read,
+            "loaded": entry.rows_loaded,
+            "rejected": entry.rows_rejected,
+            "duplicate": entry.rows_duplicate,
+            "reason": entry.reason,
+            "report": entry.report or "",
+            **({"dialect changed": "; ".join(entry.dialect_changes or ())} if changed else {}),
+        }
+        for entry in summary.entries[:_TABLE_ROWS]
+    ]
 
 
 def conclude(summary: BatchSummary, failure: str | None) -> State[Any]:

@@ -33,8 +33,6 @@ _NAMED_COLUMNS = 5
 _NAME_CHARACTERS = 60
 _SHOWN = {
     None: "none",
-    True: "yes",
-    False: "no",
     "\t": "tab",
     " ": "blank",
     "\n": "LF",
@@ -94,7 +92,13 @@ def _says_nothing(name: str, value: object) -> bool:
 def _change(name: str, before: Any, after: Any) -> str:
     if name == "header":
         return _header_change(before, after)
-    return f"{_SHOWN.get(before, before)} → {_SHOWN.get(after, after)}"
+    return f"{_shown(before)} → {_shown(after)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(_SHOWN.get(value, value))
 
 
 def _header_change(before: Sequence[str], after: Sequence[str]) -> str:
