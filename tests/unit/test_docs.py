@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 from tidegate.cli.app import app
 from tidegate.settings import Settings
@@ -74,3 +78,64 @@ def test_every_link_leads_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def block(document: str, language: str) -> str:
+    found = re.search(
+        rf"^```{language}\n(.*?)^```", (REPOSITORY / document).read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def supplier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what docs/check.md speaks of, and no project."""
+    (tmp_path / "orders.py").write_text(block("README.md", "python"))
+    (tmp_path / "orders.csv").write_text(block("docs/check.md", "csv"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("supplier")
+def test_a_check_prints_what_its_document_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    command, _, shown = block("docs/check.md", "console").partition("\n")
+    result = CliRunner().invoke(app, shlex.split(command)[2:])
+    assert result.exit_code == 3
+    assert [line.rstrip() for line in result.output.splitlines()] == shown.splitlines()
+
+
+def test_the_tests_for_suppliers_pass(supplier: Path) -> None:
+    (supplier / "test_export.py").write_text(block("docs/check.md", "python"))
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_export.py"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(supplier)))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 passed" in found.stdout, found.stdout + found.stderr
+
+
+def test_the_step_for_github_checks_every_file_and_fails(supplier: Path) -> None:
+    step = block("docs/check.md", "yaml").partition("run: |\n")[2].partition("- uses:")[0]
+    (supplier / "orders").mkdir()
+    (supplier / "orders" / "1.csv").write_text("order_id,amount\n1,x\n")
+    (supplier / "orders" / "2.csv").write_text("order_id,amount\n1,2\n")
+    (supplier / "tidegate").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tidegate.cli.app "$@"\n')
+    (supplier / "tidegate").chmod(0o755)
+    found = subprocess.run(
+        ["bash", "-e", "-c", step],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "PATH": f"{supplier}{os.pathsep}{os.environ['PATH']}",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 3, found.stdout + found.stderr
+    assert {file.name for file in (supplier / "refused").iterdir()} == {"1.csv", "2.csv"}
+    assert "1,x" in (supplier / "refused" / "1.csv").read_text()
