@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -280,10 +281,8 @@ def test_a_change_is_told_in_the_log_the_run_why_objects_and_status(
     one, two = json.loads(shown("objects", "--output", "json"))
     assert (one["dialect"]["delimiter"], one["dialect_changes"]) == (",", None)
     assert (two["dialect"]["delimiter"], two["dialect_changes"]) == (";", told.split("; ", 1))
-    assert (
-        f"Warning: orders: orders/2, read 0 s ago, is written otherwise than the objects before it: {told}."
-        in (shown("status"))
-    )
+    warning = r"Warning: orders: orders/2, read \d+ s ago, is written otherwise than the objects before it: "
+    assert re.search(warning + re.escape(f"{told}."), shown("status"))
     (status,) = json.loads(shown("status", "--output", "json"))
     assert status["dialect_changed"]["key"] == "orders/2"
 
@@ -359,8 +358,9 @@ def test_what_was_shown_once_outlasts_what_is_only_assumed() -> None:
     assert feed.differences(dialect()) == ["encoding: windows-1252 → utf-8"]
 
 
-def test_a_header_too_long_for_an_event_is_left_out() -> None:
+@pytest.mark.parametrize("header", [["x" * 9_000], [""] * 3_000])
+def test_a_header_too_long_for_an_event_is_left_out(header: list[str]) -> None:
     verdict = Verdict(
-        object_id="o", attempt=1, state=VerdictState.PASSED, dialect=json.dumps(dialect(header=["x" * 9_000]))
+        object_id="o", attempt=1, state=VerdictState.PASSED, dialect=json.dumps(dialect(header=header))
     )
     assert recorded(verdict)["header"] is None

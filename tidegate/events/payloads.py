@@ -72,7 +72,9 @@ class Dialect(Payload):
     )
     preamble_lines: int
     header_lines: int
-    header: list[str] | None = Field(description="names as they stand; null when they are over 8,000 letters")
+    header: list[str] | None = Field(
+        description="names as they stand; null when that is over 8,000 characters of JSON"
+    )
     comment: str | None = Field(description="as the contract declares it")
     footer: str | None = Field(description="as the contract declares it")
     assumed: list[str] = Field(

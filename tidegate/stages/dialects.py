@@ -27,7 +27,7 @@ _FOUND = {
     "header_lines": "header lines",
     "header": "header",
 }
-#: A header with longer names is left out of what is recorded: an event has to stay small.
+#: A header longer than this as JSON is left out of what is recorded: an event has to stay small.
 _HEADER_CHARACTERS = 8_000
 _NAMED_COLUMNS = 5
 _NAME_CHARACTERS = 60
@@ -80,7 +80,7 @@ class Feed:
 def recorded(verdict: Verdict) -> dict[str, Any]:
     """The dialect that an object was read in, as its event tells it."""
     dialect: dict[str, Any] = json.loads(verdict.dialect)
-    if sum(map(len, dialect["header"])) > _HEADER_CHARACTERS:
+    if len(json.dumps(dialect["header"])) > _HEADER_CHARACTERS:
         dialect["header"] = None
     return {**dialect, "assumed": verdict.dialect_assumed}
 
