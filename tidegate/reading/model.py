@@ -102,6 +102,8 @@ class Block:
         """The line ends that stand within records, not at their end, by kind."""
         lasts = self.afters - 1
         longer = lasts > self.firsts
+        if not longer.any():
+            return Counter()
         steps = np.zeros(len(self.lines) + 1, dtype=np.int64)
         steps[self.firsts[longer]] = 1
         steps[lasts[longer]] = -1

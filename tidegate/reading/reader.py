@@ -161,10 +161,10 @@ class Reading:
         lone = len(lines.lone_returns)
         ended = len(lines) - (int(lines.ends[-1]) == lines.size)
         both = block.text.count(b"\r\n")
-        counts = Counter({"\r\n": both, "\r": lone, "\n": ended - both - lone})
+        ends = Counter({"\r\n": both, "\r": lone, "\n": ended - both - lone})
         # A spreadsheet ends rows by CRLF and lines within a cell by LF: that is no mixture.
-        counts -= block.line_ends_in_records()
-        self._line_ends |= counts.keys()
+        ends -= block.line_ends_in_records()
+        self._line_ends |= ends.keys()
         self._evidence.look_at(block.text)
 
 
