@@ -274,10 +274,10 @@ def test_a_sentence_for_values_that_stand_twice() -> None:
             unique = ("order_id", "line")
 
     assert told(Lines, order_id=["17", "17"], line=["1", "1"])[1:3] == [
-        "order_id is '17', but another row of the file has the same; no value may stand twice.",
+        "order_id is '17', but another row of the file has the same; each value may occur only once.",
         (
             "order_id and line are '17' and '1', but another row of the file has the same; "
-            "together they may stand once."
+            "together they may occur only once."
         ),
     ]
 

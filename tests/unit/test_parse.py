@@ -287,7 +287,7 @@ def test_what_a_rule_does_not_cover_is_unread(text: str, kind: pl.DataType, rule
             Parse(formats=["%d.%m.%Y %H:%M %z"], time_zone="Europe/Zurich"),
             (
                 "c is '1.2.2026', but must be "
-                "a moment written as DD.MM.YYYY hh:mm +hhmm, such as 31.01.2026 13:45 +0000."
+                "a date and time written as DD.MM.YYYY hh:mm +hhmm, such as 31.01.2026 13:45 +0000."
             ),
         ),
         (

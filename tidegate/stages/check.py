@@ -89,13 +89,13 @@ def _duplicates(parsed: Parsed, contract: Contract) -> Iterator[pl.DataFrame]:
         whole = values.select(pl.all_horizontal(pl.all().is_not_null())).to_series()
         twice = values.is_duplicated() & whole
         if len(group) == 1:
-            words = sentence(group[0], pl.col(group[0]), pl.lit(f"{again}; no value may stand twice"))
+            words = sentence(group[0], pl.col(group[0]), pl.lit(f"{again}; each value may occur only once"))
             yield _rejected(parsed, twice, group, "unique", words)
         elif twice.any():
             listed = pl.concat_str([shown(pl.col(name)) for name in group], separator=" and ")
             names = " and ".join(map(one_line, group))
             words = pl.format(
-                "{} are {}, {}; together they may stand once.", pl.lit(names), listed, pl.lit(again)
+                "{} are {}, {}; together they may occur only once.", pl.lit(names), listed, pl.lit(again)
             )
             yield _rejected(parsed, twice, group, f"unique({', '.join(group)})", words)
 

@@ -86,7 +86,13 @@ def _expected(kind: pl.DataType, rule: Parse) -> str:
 def _expected_moment(kind: pl.DataType, rule: Parse) -> str:
     from tidegate.contracts.exports.sentences import spelled
 
-    noun = "a date" if isinstance(kind, pl.Date) else "a time" if isinstance(kind, pl.Time) else "a moment"
+    noun = (
+        "a date"
+        if isinstance(kind, pl.Date)
+        else "a time"
+        if isinstance(kind, pl.Time)
+        else "a date and time"
+    )
     if rule.formats:
         sample = _SAMPLE.strftime(rule.formats[0])
         ways = " or ".join(one_line(spelled(one)) for one in rule.formats)
@@ -96,10 +102,10 @@ def _expected_moment(kind: pl.DataType, rule: Parse) -> str:
     if isinstance(kind, pl.Time):
         return "a time such as 13:45:00"
     if isinstance(kind, pl.Datetime) and kind.time_zone is None:
-        return "a moment without zone such as 2026-01-31T13:45:00"
+        return "a date and time without zone such as 2026-01-31T13:45:00"
     if rule.time_zone is None:
-        return "a moment with its offset such as 2026-01-31T13:45:00Z"
-    return f"a moment such as 2026-01-31T13:45:00 (local time of {rule.time_zone})"
+        return "a date and time with its offset such as 2026-01-31T13:45:00Z"
+    return f"a date and time such as 2026-01-31T13:45:00 (local time of {rule.time_zone})"
 
 
 def _number(plain: str, rule: Parse) -> str:

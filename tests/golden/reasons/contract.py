@@ -31,12 +31,18 @@ class Order(pa.DataFrameModel):
     layout: int = pa.Field(eq=2)
     moment: Annotated[pl.Datetime, "us", "UTC"]
     pickup: pl.Time = pa.Field(nullable=True)
+    sent: pl.Datetime
     note: str = pa.Field(nullable=True)
 
     @pa.check("email", description="the address must have a name before its @.")
     @classmethod
     def has_a_name(cls, data: pa.PolarsData) -> pl.LazyFrame:
         return data.lazyframe.select(~pl.col(data.key).str.starts_with("@"))
+
+    @pa.check("email", error="mail to example.com comes back")
+    @classmethod
+    def not_a_trial(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(~pl.col(data.key).str.contains("example.com", literal=True))
 
     @pa.check("reference")
     @classmethod
@@ -74,6 +80,7 @@ contract = Contract(
         "discount": Parse(decimal=","),
         "weight": Parse(decimal=","),
         "paid": Parse(true=["yes"], false=["no"]),
+        "sent": Parse(formats=["%d.%m.%Y %H:%M"]),
         "moment": Parse(time_zone="Europe/Zurich"),
     },
 )
