@@ -36,12 +36,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Upload:
-    """An upload to record, and where it goes: one dataset, or a `problem` when none fits."""
+    """An upload to record, and where it goes: one dataset, or a `problem` when none fits.
+
+    With `ignored`, it belongs to its dataset and is none of its data.
+    """
 
     notice: ObjectUploaded
     dataset: str | None
     #: why no dataset can take it; becomes the reason of state ``unmatched``
     problem: str = ""
+    #: why the object is not processed; becomes the reason of state ``ignored``
+    ignored: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,17 +297,18 @@ def _upload_events(upload: Upload, obj: ObjectVersion) -> Iterator[Event]:
         },
     )
     yield uploaded
-    if upload.dataset is None:
+    if upload.dataset is None or upload.ignored:
+        over = EventType.IGNORED if upload.ignored else EventType.UNMATCHED
         yield Event(
-            id=event_id(EventType.UNMATCHED, obj.object_id),
-            type=EventType.UNMATCHED,
+            id=event_id(over, obj.object_id),
+            type=over,
             time=moment,
             subject=obj.url,
-            dataset=None,
+            dataset=upload.dataset,
             object_id=obj.object_id,
             correlation_id=identity,
             causation_id=identity,
-            data={"reason": upload.problem},
+            data={"reason": upload.ignored or upload.problem},
         )
 
 
