@@ -36,16 +36,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Upload:
-    """An upload to record, and where it goes: one dataset, or a `problem` when none fits.
-
-    With `ignored`, it belongs to its dataset and is none of its data.
-    """
+    """An upload to record, and where it goes: one dataset, or a `problem` when none fits."""
 
     notice: ObjectUploaded
     dataset: str | None
     #: why no dataset can take it; becomes the reason of state ``unmatched``
     problem: str = ""
-    #: why the object is not processed; becomes the reason of state ``ignored``
+    #: why the object is none of its dataset's data; becomes the reason of state ``ignored``
     ignored: str = ""
 
 
