@@ -188,7 +188,7 @@ def test_a_check_of_all_distinct_values_judges_the_file() -> None:
     class States(pa.DataFrameModel):
         a: str = pa.Field(unique_values_eq=["x", "y"])
 
-    with pytest.raises(ObjectRejectedError, match="hold each of x, y, and nothing else"):
+    with pytest.raises(ObjectRejectedError, match="hold each of 'x', 'y', and nothing else"):
         rejected(States, a=["x", "x"])
 
 
@@ -229,26 +229,26 @@ def field(kind: Any, **options: Any) -> type[Any]:
         (
             field(pl.Date, ge=date(2026, 1, 1)),
             "2025-12-31",
-            "c is '2025-12-31', but must be at least 2026-01-01.",
+            "c is '2025-12-31', but must be 2026-01-01 or later.",
         ),
         (
             field(int, in_range={"min_value": 3, "max_value": 5}),
             "2",
-            "c is '2', but must be at least 3 and at most 5.",
+            "c is '2', but must be from 3 to 5.",
         ),
         (
             field(int, in_range={"min_value": 2, "max_value": 5, "include_min": False, "include_max": False}),
             "2",
             "c is '2', but must be more than 2 and less than 5.",
         ),
-        (field(str, isin=["EWR", "JFK"]), "LAX", "c is 'LAX', but must be one of EWR, JFK."),
-        (field(str, notin=["LAX"]), "LAX", "c is 'LAX', but must not be one of LAX."),
+        (field(str, isin=["EWR", "JFK"]), "LAX", "c is 'LAX', but must be 'EWR' or 'JFK'."),
+        (field(str, notin=["LAX"]), "LAX", "c is 'LAX', but must not be 'LAX'."),
         (
             field(str, str_matches="^[A-Z]+$"),
             "x",
-            "c is 'x', but must begin with a match of the pattern ^[A-Z]+$.",
+            "c is 'x', but must match the pattern '^[A-Z]+$'.",
         ),
-        (field(str, str_contains="[A-Z]"), "x", "c is 'x', but must hold a match of the pattern [A-Z]."),
+        (field(str, str_contains="[A-Z]"), "x", "c is 'x', but must contain a match of the pattern '[A-Z]'."),
         (field(str, str_startswith="A"), "x", "c is 'x', but must begin with 'A'."),
         (field(str, str_endswith="A"), "x", "c is 'x', but must end with 'A'."),
         (field(str, str_length=1), "xx", "c is 'xx', but must be exactly 1 character long."),
@@ -274,8 +274,11 @@ def test_a_sentence_for_values_that_stand_twice() -> None:
             unique = ("order_id", "line")
 
     assert told(Lines, order_id=["17", "17"], line=["1", "1"])[1:3] == [
-        "order_id is '17', which another row of the file has, too.",
-        "order_id and line are '17' and '1', which another row of the file has, too.",
+        "order_id is '17', but another row of the file has the same; each value may occur only once.",
+        (
+            "order_id and line are '17' and '1', but another row of the file has the same; "
+            "together they may occur only once."
+        ),
     ]
 
 
@@ -306,15 +309,15 @@ def test_authors_words_are_told() -> None:
     assert told(Worded, a=["1"]) == [
         "a is '1', which breaks a rule: a is even.",
         "a is '1', which breaks a rule: a is small.",
-        "a is '1', which breaks a rule: isin.",
-        "The row breaks a rule: fine.",
+        "a is '1', which breaks the rule 'isin'.",
+        "The row breaks the rule 'fine'.",
     ]
 
 
 def test_values_are_shown_on_one_line_and_kept_whole() -> None:
     schema = field(str, isin=["x"])
     long = "a\r\n\t\x07" + "b" * 200
-    assert told(schema, c=[long]) == [rf"c is 'a\r\n\t\x07{'b' * 95}…', but must be one of x."]
+    assert told(schema, c=[long]) == [rf"c is 'a\r\n\t\x07{'b' * 95}…', but must be 'x'."]
     assert rejected(schema, c=[long])[0][3] == long
 
 

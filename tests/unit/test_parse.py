@@ -254,22 +254,22 @@ def test_what_a_rule_does_not_cover_is_unread(text: str, kind: pl.DataType, rule
             "12,5",
             pl.Decimal(10, 2),
             None,
-            "c is '12,5', but must be a decimal number such as 12.50 with at most 2 places.",
+            "c is '12,5', but must be a number such as 12.50 with at most 2 decimal places.",
         ),
         (
             "123456789.5",
             pl.Decimal(10, 2),
             None,
-            "c is '123456789.5', but must be a decimal number with at most 8 digits before its point.",
+            "c is '123456789.5', but must be a number with at most 8 digits before the '.'.",
         ),
         ("x", pl.Float64(), GERMAN, "c is 'x', but must be a number such as 12,5."),
-        ("1e999", pl.Float64(), None, "c is '1e999', but must be a number that Float64 can hold."),
-        ("x", pl.Boolean(), None, "c is 'x', but must be true or false."),
+        ("1e999", pl.Float64(), None, "c is '1e999', but must be a number from -1.8e308 to 1.8e308."),
+        ("x", pl.Boolean(), None, "c is 'x', but must be 'true' or 'false'."),
         (
             "31.02.2026",
             pl.Date(),
             Parse(formats=["%d.%m.%Y"]),
-            "c is '31.02.2026', but must be a date written as %d.%m.%Y, such as 31.01.2026.",
+            "c is '31.02.2026', but must be a day of the calendar written as DD.MM.YYYY, such as 31.01.2026.",
         ),
         (
             "2026-03-29T02:30:00",
@@ -277,7 +277,8 @@ def test_what_a_rule_does_not_cover_is_unread(text: str, kind: pl.DataType, rule
             ZURICH,
             (
                 "c is '2026-03-29T02:30:00', but must be "
-                "a local time of Europe/Zurich that no clock change skips or repeats."
+                "a local time of Europe/Zurich that no clock change skips or repeats, "
+                "or one with an offset such as +01:00."
             ),
         ),
         (
@@ -286,7 +287,7 @@ def test_what_a_rule_does_not_cover_is_unread(text: str, kind: pl.DataType, rule
             Parse(formats=["%d.%m.%Y %H:%M %z"], time_zone="Europe/Zurich"),
             (
                 "c is '1.2.2026', but must be "
-                "a moment written as %d.%m.%Y %H:%M %z, such as 31.01.2026 13:45 +0000."
+                "a date and time written as DD.MM.YYYY hh:mm +hhmm, such as 31.01.2026 13:45 +0000."
             ),
         ),
         (

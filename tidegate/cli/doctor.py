@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
@@ -208,6 +207,8 @@ def _system(settings: Settings) -> Iterator[Finding]:
         else:
             state = FAIL if process.state == "failing" else WARN
             yield Finding("system", state, f"{told}: {process.detail}", f"Its log: {process.log}")
+    import asyncio
+
     yield from asyncio.run(_server(settings, system))
 
 

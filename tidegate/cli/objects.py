@@ -102,10 +102,14 @@ def _verdict(datasets: list[DatasetStatus]) -> int:
 
 STATUS_COLUMNS = (
     *("dataset", "pending", "running", "failed", "loaded", "quarantined"),
-    *("discarded", "superseded", "duplicate", "unmatched", "rows", "rejected", "oldest waiting", "last load"),
+    *("discarded", "superseded", "duplicate", "unmatched", "ignored"),
+    *("rows", "rejected", "oldest waiting", "last load"),
 )
 #: Columns that are left out while they hold nothing but zeros.
-_RARE = ("failed", "discarded", "superseded", "duplicate", "unmatched", "rejected", "oldest waiting")
+_RARE = (
+    *("failed", "discarded", "superseded", "duplicate", "unmatched", "ignored"),
+    *("rejected", "oldest waiting"),
+)
 
 
 def status_table(datasets: list[DatasetStatus]) -> tuple[list[str], list[list[object]]]:
@@ -134,6 +138,7 @@ def status_rows(datasets: list[DatasetStatus]) -> list[tuple[object, ...]]:
             one.superseded,
             one.duplicate,
             one.unmatched,
+            one.ignored,
             one.rows_loaded,
             one.rows_rejected,
             ago(one.oldest_waiting_at, now),

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from tidegate.errors import SettingsError, TidegateError, UsageError
-from tidegate.events.model import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -70,6 +69,8 @@ def json_value(value: object) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, datetime):
+        from tidegate.events.model import iso
+
         return iso(value) if value.tzinfo else value.isoformat()
     if isinstance(value, (date, time)):
         return value.isoformat()

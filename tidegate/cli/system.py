@@ -8,13 +8,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
-import psutil
 import typer
 
 from tidegate.cli.output import DONE, FAILED, Output, OutputOption, console, explained, print_json
 from tidegate.errors import TidegateError, UsageError
 
 if TYPE_CHECKING:
+    import psutil
+
     from tidegate.operations.running import RunningSystem
     from tidegate.settings import Settings
 
@@ -89,6 +90,8 @@ def down(output: OutputOption = Output.TABLE) -> None:
 
 def _stop(supervisor: psutil.Process) -> None:
     """Ask the supervisor to stop and see it gone; end it when it does not listen."""
+    import psutil
+
     from tidegate.operations.running import wait_until_gone
 
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.contracts.columns import Columns, Parse
 from tidegate.contracts.dialect import DETECT, Dialect
 from tidegate.contracts.keys import KeyPattern
+from tidegate.contracts.manifests import is_manifest, manifest_key
 from tidegate.contracts.policies import Append, Budget, ControlTotals, LoadPolicy, Lookup
 from tidegate.errors import ContractError
 
@@ -92,8 +93,18 @@ class Contract:
         return tuple(KeyPattern(glob) for glob in self.keys)
 
     def matches(self, key: str) -> bool:
-        """Whether `key` (below the landing) belongs to this dataset."""
-        return any(pattern.matches(key) for pattern in self.patterns)
+        """Whether `key` (below the landing) holds data of this dataset; its manifests do not."""
+        return any(pattern.matches(key) for pattern in self.patterns) and not self.has_manifest(key)
+
+    def has_manifest(self, key: str) -> bool:
+        """Whether `key` is where the manifest of an object of this dataset lies."""
+        pattern = self.totals.manifest if self.totals is not None else None
+        return pattern is not None and is_manifest(pattern, self.keys, key)
+
+    def manifest_key(self, key: str) -> str | None:
+        """Where the manifest of `key` lies, below the landing; None when the contract asks for none."""
+        pattern = self.totals.manifest if self.totals is not None else None
+        return None if pattern is None else manifest_key(pattern, key)
 
     @property
     def lookups(self) -> tuple[Lookup, ...]:

@@ -96,9 +96,10 @@ class ControlTotals:
 
     #: regular expression over the footer's lines
     trailer: str | None = None
-    #: key of the JSON object, with ``{key}`` and ``{stem}`` (the key without its last suffix)
+    #: key of the JSON object below the landing, with ``{key}`` and ``{stem}`` (the key without its
+    #: last suffix)
     manifest: str | None = None
-    #: the manifest's field that holds the number of records
+    #: the manifest's field that holds the number of records; dots lead into a field of a field
     rows: str | None = None
     #: column of the schema -> the manifest's field that holds the sum of its values
     sums: Mapping[str, str] = field(default_factory=dict)

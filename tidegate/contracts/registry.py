@@ -68,6 +68,10 @@ class Registry:
         """The contracts whose patterns match `key` (below the landing); one, when all is well."""
         return [contract for contract in self if contract.matches(key)]
 
+    def manifest_of(self, key: str) -> Contract | None:
+        """The contract among whose manifests `key` (below the landing) is."""
+        return next((contract for contract in self if contract.has_manifest(key)), None)
+
     @property
     def references(self) -> frozenset[str]:
         """Datasets that others look up."""

@@ -233,6 +233,8 @@ def _totals(contract: Contract, columns: dict[str, Any]) -> Iterator[tuple[Where
             ("totals", "manifest"),
             f"totals.manifest = {totals.manifest!r} holds {{{min(wrong)}}}; use {{key}} or {{stem}}.",
         )
+    elif totals.manifest == "{key}":
+        yield ("totals", "manifest"), "totals.manifest is the file itself; write '{key}.json' or what fits."
 
 
 def _summed(name: str, columns: dict[str, Any], where: Where, what: str) -> Iterator[tuple[Where, str]]:

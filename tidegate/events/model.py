@@ -27,6 +27,8 @@ class EventType(StrEnum):
 
     UPLOADED = "tidegate.object.uploaded.v1"
     UNMATCHED = "tidegate.object.unmatched.v1"
+    #: the object holds no data of its own: it tells of others, as a manifest does
+    IGNORED = "tidegate.object.ignored.v1"
     CLAIMED = "tidegate.object.claimed.v1"
     VALIDATED = "tidegate.object.validated.v1"
     NORMALIZED = "tidegate.object.normalized.v1"

@@ -44,6 +44,12 @@ class Unmatched(Payload):
     reason: str
 
 
+class Ignored(Payload):
+    """The object holds no data of its own: it is the manifest of others."""
+
+    reason: str
+
+
 class Claimed(Payload):
     """A flow run took the object into its batch."""
 
@@ -222,6 +228,7 @@ class DeadLettered(Payload):
 PAYLOADS: dict[EventType, type[Payload]] = {
     EventType.UPLOADED: Uploaded,
     EventType.UNMATCHED: Unmatched,
+    EventType.IGNORED: Ignored,
     EventType.CLAIMED: Claimed,
     EventType.VALIDATED: Validated,
     EventType.NORMALIZED: Normalized,

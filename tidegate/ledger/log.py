@@ -43,7 +43,7 @@ def log_after(connection: Connection, seq: int, limit: int) -> Sequence[RowMappi
     return connection.execute(query).mappings().all()
 
 
-def chunks(values: list[str]) -> Iterator[list[str]]:
+def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(values), _CHUNK):
         yield values[start : start + _CHUNK]
 

@@ -224,6 +224,7 @@ def _update(connection: Connection, changes: list[Values]) -> None:
 _APPLY: dict[EventType, Callable[[Connection, Entries], None]] = {
     EventType.UPLOADED: _uploaded,
     EventType.UNMATCHED: _final("unmatched"),
+    EventType.IGNORED: _final("ignored"),
     EventType.CLAIMED: _claimed,
     EventType.VALIDATED: _stage(
         "validated_at", "rows_read", "content_sha256", "contract_version", "dialect", "dialect_changes"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, and_, case, func, not_, or_, select
 
 from tidegate.events import Event, EventType
+from tidegate.ledger.log import chunks
 from tidegate.ledger.states import FINAL_STATES
 from tidegate.ledger.tables import claims, events, leases, objects
 from tidegate.objects.model import ObjectVersion
@@ -89,6 +90,7 @@ class DatasetStatus:
     superseded: int
     duplicate: int
     unmatched: int
+    ignored: int
     rows_loaded: int
     rows_rejected: int
     #: when the object that waits longest (pending, running or failed) was recorded
@@ -247,6 +249,36 @@ def broken_rules(connection: Connection, object_ids: Sequence[str]) -> dict[str,
         )
         for object_id, data in connection.execute(query):
             found[object_id] = json.loads(data).get("rule", "")
+    return found
+
+
+def newest_upload_of(connection: Connection, bucket: str, keys: Sequence[str]) -> dict[str, int]:
+    """The seq of the newest upload of each key, among objects that are not data: manifests."""
+    found: dict[str, int] = {}
+    for chunk in chunks(keys):
+        query = (
+            select(objects.c.key, func.max(objects.c.pending_seq))
+            .where(
+                objects.c.bucket == bucket,
+                objects.c.key.in_(chunk),
+                objects.c.state.in_(("ignored", "unmatched")),
+            )
+            .group_by(objects.c.key)
+        )
+        found.update(connection.execute(query).tuples().all())
+    return found
+
+
+def first_claims(connection: Connection, object_ids: Sequence[str]) -> dict[tuple[str, int], int]:
+    """The seq of the claim that began each attempt: (object id, attempt) -> seq."""
+    found: dict[tuple[str, int], int] = {}
+    for chunk in chunks(object_ids):
+        query = (
+            select(events.c.object_id, events.c.attempt, func.min(events.c.seq))
+            .where(events.c.object_id.in_(chunk), events.c.type == EventType.CLAIMED.value)
+            .group_by(events.c.object_id, events.c.attempt)
+        )
+        found.update({(one, attempt): seq for one, attempt, seq in connection.execute(query)})
     return found
 
 

@@ -1,4 +1,4 @@
 """The states an object can be in."""
 
 #: States no event needs to follow. Everything else is still to be done.
-FINAL_STATES = ("loaded", "quarantined", "discarded", "superseded", "duplicate", "unmatched")
+FINAL_STATES = ("loaded", "quarantined", "discarded", "superseded", "duplicate", "unmatched", "ignored")

@@ -42,6 +42,8 @@ class Upload:
     dataset: str | None
     #: why no dataset can take it; becomes the reason of state ``unmatched``
     problem: str = ""
+    #: why the object is none of its dataset's data; becomes the reason of state ``ignored``
+    ignored: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,17 +294,18 @@ def _upload_events(upload: Upload, obj: ObjectVersion) -> Iterator[Event]:
         },
     )
     yield uploaded
-    if upload.dataset is None:
+    if upload.dataset is None or upload.ignored:
+        over = EventType.IGNORED if upload.ignored else EventType.UNMATCHED
         yield Event(
-            id=event_id(EventType.UNMATCHED, obj.object_id),
-            type=EventType.UNMATCHED,
+            id=event_id(over, obj.object_id),
+            type=over,
             time=moment,
             subject=obj.url,
-            dataset=None,
+            dataset=upload.dataset,
             object_id=obj.object_id,
             correlation_id=identity,
             causation_id=identity,
-            data={"reason": upload.problem},
+            data={"reason": upload.ignored or upload.problem},
         )
 
 

@@ -116,10 +116,8 @@ def _existing(path: Path) -> Path:
 
 
 def _manifest(source: Path | bytes, contract: Contract) -> Callable[[], bytes] | None:
-    pattern = contract.totals.manifest if contract.totals is not None else None
-    if pattern is None or isinstance(source, bytes):
+    if isinstance(source, bytes) or (key := contract.manifest_key(source.name)) is None:
         return None
-    key = pattern.replace("{key}", source.name).replace("{stem}", source.stem)
     beside = source.parent / Path(key).name
     return beside.read_bytes if beside.is_file() else None
 

@@ -35,7 +35,10 @@ def record_uploads(
 
 
 def route(registry: Registry, store: ObjectStore, notice: ObjectUploaded) -> Upload:
-    """The one dataset whose contract matches the key; a problem when none or several do."""
+    """The one dataset whose contract matches the key; a problem when none or several do.
+
+    What none matches, and is the manifest of other objects, is that and nothing more.
+    """
     try:
         key = store.relative_key(notice.object.key)
     except ObjectRejectedError as error:
@@ -46,6 +49,9 @@ def route(registry: Registry, store: ObjectStore, notice: ObjectUploaded) -> Upl
     if matches:
         names = ", ".join(contract.name for contract in matches)
         problem = f"Several contracts match the key: {names}. Make their key patterns exclude each other."
+    elif (told_of := registry.manifest_of(key)) is not None:
+        reason = f"It is a manifest of {told_of.name}: read for the control totals, and not loaded."
+        return Upload(notice=notice, dataset=told_of.name, ignored=reason)
     else:
         problem = (
             "No data contract matches the key. Add or widen a key pattern in the contracts folder, "

@@ -22,6 +22,7 @@ from prefect.states import Crashed
 from tidegate import clock
 from tidegate.errors import FatalError, ServerUnavailableError
 from tidegate.ledger import Backlog, queries
+from tidegate.operations.manifests import reopen_for_manifests
 from tidegate.operations.recover import clean_staging, release_dead_claims
 from tidegate.prefect.runs import run_name
 
@@ -71,6 +72,8 @@ class Dispatcher:
     _lanes: dict[str, _Lane] = field(default_factory=dict)
     _deployment_id: UUID | None = None
     _clean_at: float = 0.0
+    #: seq up to which the log was looked through for manifests
+    _looked_at: int = -1
 
     def step(self) -> None:
         """Take back dead claims and start the runs that are due.
@@ -80,6 +83,7 @@ class Dispatcher:
         try:
             self._clean()
             self._recover()
+            self._reopen()
             for backlog in self.project.ledger.ask(queries.backlogs):
                 self._serve_or_hold(backlog)
         except httpx.HTTPError as error:
@@ -89,6 +93,12 @@ class Dispatcher:
         if time.monotonic() >= self._clean_at:
             self._clean_at = time.monotonic() + _CLEAN_SECONDS
             clean_staging(self.project.ledger, self.project.settings)
+
+    def _reopen(self) -> None:
+        seq = self.project.ledger.last_seq()
+        if seq != self._looked_at:
+            reopen_for_manifests(self.project)
+            self._looked_at = seq
 
     def _recover(self) -> None:
         ledger, settings = self.project.ledger, self.project.settings

@@ -21,8 +21,10 @@ _LINE_END = re.compile(rb"\r\n|\r|\n|\Z")
 _SLACK = 64
 
 
-STRAY = "A quote stands inside a field that is not quoted."
-AFTER_CLOSE = "Text stands between a closing quote and the delimiter."
+STRAY = (
+    "A quote stands inside a field that is not in quotes; put the field in quotes and double the one in it."
+)
+AFTER_CLOSE = "Text follows a closing quote; a quote that belongs to the text has to be doubled."
 UNCLOSED = "A quote is opened and never closed."
 
 
@@ -94,7 +96,10 @@ class Grammar:
 
     def count_message(self, fields: int) -> str:
         """What is wrong with a record of so many fields."""
-        return f"The record has {fields} field{'s' * (fields != 1)}, {self.width} are expected."
+        hint = ""
+        if fields > self.width and self.quote is not None:
+            hint = f"; a field that holds {_named(self.delimiter)} has to stand in quotes"
+        return f"The record has {fields} field{'s' * (fields != 1)}, but must have {self.width}{hint}."
 
     def line_end(self, text: bytes, start: int) -> int:
         """Where the physical line after the one that begins at `start` begins."""
@@ -197,6 +202,10 @@ def _after_line(text: bytes, start: int) -> int:
     at = line.end() if line is not None else start
     end = _LINE_END.match(text, at)
     return end.end() if end is not None else len(text)
+
+
+def _named(mark: bytes) -> str:
+    return {b"\t": "a tab", b" ": "a blank"}.get(mark) or repr(mark.decode())
 
 
 def _literal(mark: bytes) -> str:

@@ -234,7 +234,7 @@ def _walk(marks: Marks, text: bytes, lines: Lines, rules: Rules, index: int, rec
 
 
 def _note_too_long(marks: Marks, index: int, rules: Rules) -> None:
-    message = f"The line is longer than {rules.record_limit:,} bytes."
+    message = f"The line is longer than {rules.record_limit:,} bytes; perhaps its line ends were lost."
     _note_damage(marks, index, index + 1, "too_long", message)
 
 
@@ -267,9 +267,12 @@ def _spoilt_by(text: bytes, lines: Lines, rules: Rules, index: int, after: int) 
     """The rule of `_spoilt` that the lines break as one record, and a sentence; empty when none."""
     raw = text[lines.starts[index] : lines.ends[after - 1]]
     if b"\0" in raw:
-        return "nul", "The record holds a NUL character, which is not text."
+        return "nul", "The record holds a NUL character (a byte that is zero), which is not text."
     try:
         raw.decode()
     except UnicodeDecodeError:
-        return "encoding", f"The record holds bytes that are not text in {rules.encoding}."
+        return (
+            "encoding",
+            f"The record holds bytes that are not text in {rules.encoding}; save the file in that encoding.",
+        )
     return "", ""

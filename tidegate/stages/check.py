@@ -22,6 +22,7 @@ from tidegate.stages.sentences import (
     builtin_wording,
     check_sentence,
     missing_sentence,
+    one_line,
     row_sentence,
     rule_name,
     sentence,
@@ -81,18 +82,21 @@ def _missing(parsed: Parsed, contract: Contract) -> Iterator[pl.DataFrame]:
 
 
 def _duplicates(parsed: Parsed, contract: Contract) -> Iterator[pl.DataFrame]:
-    again = "which another row of the file has, too"
+    again = "but another row of the file has the same"
     for group in unique_columns(contract):
         values = parsed.rows.select(group)
         # As in SQL, what is missing equals nothing.
         whole = values.select(pl.all_horizontal(pl.all().is_not_null())).to_series()
         twice = values.is_duplicated() & whole
         if len(group) == 1:
-            words = sentence(group[0], pl.col(group[0]), pl.lit(again))
+            words = sentence(group[0], pl.col(group[0]), pl.lit(f"{again}; each value may occur only once"))
             yield _rejected(parsed, twice, group, "unique", words)
         elif twice.any():
             listed = pl.concat_str([shown(pl.col(name)) for name in group], separator=" and ")
-            words = pl.format("{} are {}, {}.", pl.lit(" and ".join(group)), listed, pl.lit(again))
+            names = " and ".join(map(one_line, group))
+            words = pl.format(
+                "{} are {}, {}; together they may occur only once.", pl.lit(names), listed, pl.lit(again)
+            )
             yield _rejected(parsed, twice, group, f"unique({', '.join(group)})", words)
 
 

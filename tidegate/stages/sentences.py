@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -20,7 +21,7 @@ _CONTROLS = {
 
 def sentence(name: str, value: pl.Expr, rest: pl.Expr) -> pl.Expr:
     """``name is 'value', rest.``"""
-    return pl.format("{} is {}, {}.", pl.lit(name), shown(value), rest)
+    return pl.format("{} is {}, {}.", pl.lit(one_line(name)), shown(value), rest)
 
 
 def shown(value: pl.Expr) -> pl.Expr:
@@ -30,6 +31,11 @@ def shown(value: pl.Expr) -> pl.Expr:
     return (
         pl.when(value.is_null() | (value == "")).then(pl.lit("empty")).otherwise(pl.format("'{}'", escaped))
     )
+
+
+def one_line(text: str) -> str:
+    """The text with what would break a line, or can't be seen, written out."""
+    return text.translate({ord(char): name for char, name in _CONTROLS.items()})
 
 
 def missing_sentence(name: str, value: pl.Expr) -> pl.Expr:
@@ -46,19 +52,22 @@ def check_sentence(name: str, value: pl.Expr, check: Any) -> pl.Expr:
     author = authors_words(check)
     if wording is not None and author is None:
         return sentence(name, value, pl.lit(f"but must {wording}"))
-    return sentence(name, value, pl.lit(f"which breaks a rule: {author or check.name}"))
+    return sentence(name, value, pl.lit(f"which breaks {_rule(check, author)}"))
 
 
 def row_sentence(check: Any) -> str:
     """For a row that fails a check of several columns."""
     wording = builtin_wording(check)
-    rule = authors_words(check) or (f"each value must {wording}" if wording else check.name)
-    return f"The row breaks a rule: {rule}."
+    words = authors_words(check) or (f"each value must {wording}" if wording else None)
+    return f"The row breaks {_rule(check, words)}."
 
 
-def choice(texts: Iterable[object]) -> str:
-    """``a, b or c``."""
-    *most, last = [str(text) for text in texts] or ["nothing"]
+def choice(values: Iterable[object]) -> str:
+    """``'a', 'b' or 'c'``; what is too much for a sentence is left out."""
+    texts = [_value(value) for value in values] or ["nothing"]
+    if len(texts) > _LISTED:
+        return f"{', '.join(texts[:_LISTED])}, …"
+    *most, last = texts
     return f"{', '.join(most)} or {last}" if most else last
 
 
@@ -72,7 +81,7 @@ def builtin_name(check: Any) -> str | None:
 def builtin_wording(check: Any) -> str | None:
     """What a value must do to pass one of Pandera's own checks: the end of "it must …"."""
     name = builtin_name(check)
-    return _WORDINGS[name](check.statistics) if name else None
+    return one_line(_WORDINGS[name](check.statistics)) if name else None
 
 
 def authors_words(check: Any) -> str | None:
@@ -90,19 +99,59 @@ def rule_name(check: Any) -> str:
     name = builtin_name(check)
     if name is None:
         return str(check.name)
-    given = [str(value) for value in check.statistics.values() if value is not None]
+    told = {key: value for key, value in check.statistics.items() if value is not None}
+    given = [
+        f"{key}=False" if value is False and key.startswith("include_") else str(value)
+        for key, value in told.items()
+        if not (value is True and key.startswith("include_"))
+    ]
     return f"{name}({', '.join(given)})"[:_SHOWN]
 
 
-def _listed(values: Iterable[object]) -> str:
-    texts = [str(value) for value in values]
-    return ", ".join(texts[:_LISTED]) + (", …" if len(texts) > _LISTED else "")
+def _rule(check: Any, words: str | None) -> str:
+    return f"a rule: {words}" if words else f"the rule {one_line(str(check.name))!r}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"'{value}'" if value else "empty"
+    return str(value)
+
+
+def _more(bound: object) -> str:
+    return f"after {bound}" if isinstance(bound, date) else f"more than {_value(bound)}"
+
+
+def _least(bound: object) -> str:
+    return f"{bound} or later" if isinstance(bound, date) else f"at least {_value(bound)}"
+
+
+def _less(bound: object) -> str:
+    return f"before {bound}" if isinstance(bound, date) else f"less than {_value(bound)}"
+
+
+def _most(bound: object) -> str:
+    return f"{bound} or earlier" if isinstance(bound, date) else f"at most {_value(bound)}"
 
 
 def _range(given: Mapping[str, Any]) -> str:
-    low = "at least" if given.get("include_min", True) else "more than"
-    high = "at most" if given.get("include_max", True) else "less than"
-    return f"be {low} {given['min_value']} and {high} {given['max_value']}"
+    low, high = given["min_value"], given["max_value"]
+    closed_low, closed_high = given.get("include_min", True), given.get("include_max", True)
+    if closed_low and closed_high:
+        return f"be from {_value(low)} to {_value(high)}"
+    return f"be {_least(low) if closed_low else _more(low)} and {_most(high) if closed_high else _less(high)}"
+
+
+def _none_of(given: Mapping[str, Any]) -> str:
+    values = list(given["forbidden_values"])
+    return f"not be {choice(values)}"
+
+
+def _one_of(given: Mapping[str, Any]) -> str:
+    values = list(given["allowed_values"])
+    return f"be {'one of ' * (len(values) > 2)}{choice(values)}"  # noqa: PLR2004
 
 
 def _length(given: Mapping[str, Any]) -> str:
@@ -118,27 +167,34 @@ def _letters(count: Any) -> str:
     return f"{count} character{'' if count == 1 else 's'}"
 
 
-def _pattern(given: Mapping[str, Any]) -> str:
-    pattern = given["pattern"]
-    return str(getattr(pattern, "pattern", pattern))
+def _pattern(verb: str, given: Mapping[str, Any]) -> str:
+    pattern = str(getattr(given["pattern"], "pattern", given["pattern"]))
+    if not _SIGNS & set(pattern):
+        return f"{verb} '{pattern}'"
+    whole = verb == _BEGIN and pattern.startswith("^") and pattern.endswith("$")
+    return f"match the pattern '{pattern}'" if whole else f"{verb} a match of the pattern '{pattern}'"
 
+
+#: What has a meaning of its own in a regular expression.
+_SIGNS = set("\\.^$*+?{}[]|()")
+_BEGIN = "begin with"
 
 _WORDINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "equal_to": lambda given: f"be {given['value']}",
-    "not_equal_to": lambda given: f"not be {given['value']}",
-    "greater_than": lambda given: f"be more than {given['min_value']}",
-    "greater_than_or_equal_to": lambda given: f"be at least {given['min_value']}",
-    "less_than": lambda given: f"be less than {given['max_value']}",
-    "less_than_or_equal_to": lambda given: f"be at most {given['max_value']}",
+    "equal_to": lambda given: f"be {_value(given['value'])}",
+    "not_equal_to": lambda given: f"not be {_value(given['value'])}",
+    "greater_than": lambda given: f"be {_more(given['min_value'])}",
+    "greater_than_or_equal_to": lambda given: f"be {_least(given['min_value'])}",
+    "less_than": lambda given: f"be {_less(given['max_value'])}",
+    "less_than_or_equal_to": lambda given: f"be {_most(given['max_value'])}",
     "in_range": _range,
-    "isin": lambda given: f"be one of {_listed(given['allowed_values'])}",
-    "notin": lambda given: f"not be one of {_listed(given['forbidden_values'])}",
-    "str_matches": lambda given: f"begin with a match of the pattern {_pattern(given)}",
-    "str_contains": lambda given: f"hold a match of the pattern {_pattern(given)}",
+    "isin": _one_of,
+    "notin": _none_of,
+    "str_matches": lambda given: _pattern(_BEGIN, given),
+    "str_contains": lambda given: _pattern("contain", given),
     "str_startswith": lambda given: f"begin with '{given['string']}'",
     "str_endswith": lambda given: f"end with '{given['string']}'",
     "str_length": _length,
     "unique_values_eq": lambda given: (
-        f"hold each of {_listed(sorted(map(str, given['values'])))}, and nothing else"
+        f"hold each of {', '.join(map(_value, sorted(given['values'], key=str)[:_LISTED]))}, and nothing else"
     ),
 }

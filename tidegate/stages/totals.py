@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from decimal import Decimal
+from dataclasses import dataclass
+from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -13,6 +14,7 @@ import polars as pl
 from tidegate.errors import ObjectRejectedError
 from tidegate.reading import RECORD
 from tidegate.stages.parse import parse
+from tidegate.stages.sentences import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +24,43 @@ if TYPE_CHECKING:
 
 #: The name that stands for the number of records.
 ROWS = "rows"
+#: Room for the digits of any sum; the default context would round it to 28.
+_EXACT = Context(prec=100, traps=[Inexact])
+#: Characters of what was announced that a reason shows.
+_SHOWN = 100
+
+
+@dataclass
+class _Sum:
+    """The sum of one column, exact for whole and decimal numbers whatever their size."""
+
+    kind: pl.DataType
+    total: Any = 0
+    #: sum of the values without their signs, which says how far rounding may carry a sum of floats
+    size: float = 0.0
+    #: values that could not be read
+    unread: int = 0
+
+    def add(self, values: pl.Series) -> None:
+        if self.kind.is_float():
+            wide = values.cast(pl.Float64)
+            self.total += float(wide.sum() or 0)
+            self.size += float(wide.abs().sum() or 0)
+        elif isinstance(self.kind, pl.Decimal):
+            part = Decimal(_exact(values.to_physical())).scaleb(-self.kind.scale, _EXACT)
+            self.total = _EXACT.add(self.total, part)
+        else:
+            self.total += _exact(values)
+
+    def equals(self, announced: Any) -> bool:
+        if self.kind.is_float():
+            loss = 1e-6 if isinstance(self.kind, pl.Float32) else 1e-9
+            return math.isclose(float(Decimal(announced)), self.total, rel_tol=0, abs_tol=loss * self.size)
+        return bool(announced == self.total)
+
+    @property
+    def text(self) -> str:
+        return f"{self.total:.15g}" if self.kind.is_float() else str(self.total)
 
 
 class TotalsCheck:
@@ -29,72 +68,135 @@ class TotalsCheck:
 
     def __init__(self, contract: Contract, columns: Mapping[str, pl.DataType]) -> None:
         self._contract = contract
-        self._columns = columns
         self._totals = contract.totals
         self._records = 0
-        self._sums: dict[str, Any] = dict.fromkeys(_summed(contract.totals), 0)
+        self._damaged = 0
+        self._sums = {name: _Sum(columns[name]) for name in _summed(contract.totals)}
 
     def add(self, parsed: Parsed, records: int) -> None:
         """Count records, and add the values that could be read, of rejected rows too."""
         self._records += records
-        for name in self._sums:
-            values = parsed.rows[name]
-            # The sum of many whole numbers may need more than their 64 bits.
-            wide = values.cast(pl.Int128) if values.dtype.is_integer() else values
-            self._sums[name] += wide.sum() or 0
+        self._damaged += records - parsed.rows.height
+        for name, column in self._sums.items():
+            column.add(parsed.rows[name])
+            column.unread += parsed.unread.filter(pl.col("column") == name).height
 
     def settle(self, footer: Sequence[str], manifest: Callable[[], bytes] | None) -> None:
         """ObjectRejectedError when the file does not hold what its supplier says, or nothing is said."""
         if self._totals is None:
             return
         if self._totals.trailer is not None:
-            declared = self._of_trailer(self._totals.trailer, footer)
+            announced: Mapping[str, Any] = _of_trailer(self._totals.trailer, footer)
         else:
-            declared = self._of_manifest(self._totals, manifest)
-        wrong = [problem for name, text in declared.items() if (problem := self._problem(name, text))]
+            announced = _of_manifest(self._totals, manifest)
+        wrong = [problem for name, said in announced.items() if (problem := self._problem(name, said))]
         if wrong:
             raise _refused(f"The file does not hold what its supplier says: {'; '.join(wrong)}.")
 
-    def _problem(self, name: str, text: str) -> str | None:
+    def _problem(self, name: str, said: Any) -> str | None:
         if name == ROWS:
-            wanted, got = _whole(text), self._records
-            return None if wanted == got else f"{text} records are announced, {got} were read"
-        wanted = self._value(name, text)
+            wanted = _whole(said)
+            return None if wanted == self._records else _records_differ(wanted, self._records)
         got = self._sums[name]
-        same = math.isclose(wanted, got, rel_tol=1e-9) if isinstance(got, float) else wanted == got
-        return None if same else f"the sum of {name} is announced as {text}, what was read adds up to {got}"
+        if got.equals(self._number(name, said)):
+            return None
+        left_out = [
+            *([f"{self._damaged} damaged {_plural('record', self._damaged)}"] if self._damaged else []),
+            *([f"{got.unread} {_plural('value', got.unread)} that can't be read"] if got.unread else []),
+        ]
+        without = f" without {' and '.join(left_out)}" if left_out else ""
+        return (
+            f"the sum of {name} is announced as {_shown(said)}, what was read adds up to {got.text}{without}"
+        )
 
-    def _value(self, name: str, text: str) -> Any:
-        """The announced sum, written as the column's values are."""
-        kind = self._columns[name]
-        wide = pl.Decimal(38, kind.scale) if isinstance(kind, pl.Decimal) else kind
-        wide = pl.Int128() if kind.is_integer() else wide
-        one = pl.DataFrame({RECORD: [1], name: [text]}, schema={RECORD: pl.Int64, name: pl.String})
-        value = parse(one, {name: wide}, self._contract).rows[name][0]
+    def _number(self, name: str, said: Any) -> Any:
+        """The announced sum: a number as it is, a text read as the column's values are."""
+        if isinstance(said, (int, Decimal)) and not isinstance(said, bool):
+            return said
+        value = None
+        if isinstance(said, str):
+            kind = _widest(self._sums[name].kind)
+            one = pl.DataFrame({RECORD: [1], name: [said]}, schema={RECORD: pl.Int64, name: pl.String})
+            value = parse(one, {name: kind}, self._contract).rows[name][0]
         if value is None:
-            raise _refused(f"The announced sum of {name}, {text!r}, can't be read as a number.")
+            raise _refused(
+                f"The announced sum of {name}, {_shown(said)}, is not a number as the column's values are."
+            )
         return value
 
-    def _of_trailer(self, trailer: str, footer: Sequence[str]) -> dict[str, str]:
-        for line in footer:
-            found = re.match(trailer, line)
-            if found is not None:
-                return {name: text for name, text in found.groupdict().items() if text is not None}
-        raise _refused(f"The file has no trailer line that matches {trailer!r}; it may have been cut off.")
 
-    def _of_manifest(self, totals: ControlTotals, manifest: Callable[[], bytes] | None) -> dict[str, str]:
-        if manifest is None:
-            raise _refused("The manifest with the file's control totals is not at hand.")
-        try:
-            document = json.loads(manifest(), parse_float=Decimal)
-        except ValueError as error:
-            raise _refused(f"The manifest can't be read as JSON: {error}.") from None
-        names = {ROWS: totals.rows} if totals.rows is not None else {}
-        wanted = {**names, **totals.sums}
-        lacking = [field for field in wanted.values() if field not in document]
-        if lacking:
-            raise _refused(f"The manifest lacks {', '.join(map(repr, lacking))}.")
-        return {name: str(document[field]) for name, field in wanted.items()}
+def _exact(values: pl.Series) -> int:
+    """The sum of whole numbers; Polars' own runs over at 128 bits."""
+    if values.dtype in (pl.Int128, pl.UInt128):
+        value, half = pl.col(values.name), pl.lit(_HALF, values.dtype)
+        sums = values.to_frame().select(high=(value // half).sum(), low=(value % half).sum())
+        return int(sums["high"][0]) * _HALF + int(sums["low"][0])
+    return int(values.cast(pl.Int128).sum() or 0)
+
+
+_HALF = 10**18
+
+
+def _widest(kind: pl.DataType) -> pl.DataType:
+    if isinstance(kind, pl.Decimal):
+        return pl.Decimal(38, kind.scale)
+    return pl.Int128() if kind.is_integer() else pl.Float64()
+
+
+def _of_trailer(trailer: str, footer: Sequence[str]) -> dict[str, str]:
+    """What the trailer says; it may stand on several lines when each says something else."""
+    matches = [found for line in footer if (found := re.match(trailer, line)) is not None]
+    if not matches:
+        raise _refused(f"The file has no trailer line that matches {trailer!r}; it may have been cut off.")
+    said: dict[str, str] = {}
+    for found in matches:
+        for name, text in found.groupdict().items():
+            if text is not None and said.setdefault(name, text) != text:
+                raise _refused(
+                    f"The trailer stands twice, and says {_shown(said[name])} and {_shown(text)} of {name}; "
+                    "two files may have been joined."
+                )
+    silent = [name for name in re.compile(trailer).groupindex if name not in said]
+    if silent:
+        raise _refused(f"The trailer {_shown(matches[0].string)} does not tell {', '.join(silent)}.")
+    return said
+
+
+def _of_manifest(totals: ControlTotals, manifest: Callable[[], bytes] | None) -> dict[str, Any]:
+    if manifest is None:
+        msg = "The manifest with the file's control totals is not beside it; both are needed."
+        raise ObjectRejectedError(msg, rule="manifest")
+    try:
+        document = json.loads(manifest(), parse_float=Decimal, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise _refused(f"The manifest can't be read as JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise _refused('The manifest is JSON, but not an object with fields such as {"rows": 12}.')
+    wanted = {**({ROWS: totals.rows} if totals.rows is not None else {}), **totals.sums}
+    lacking = [path for path in wanted.values() if _field(document, path) is _NOTHING]
+    if lacking:
+        raise _refused(f"The manifest lacks {', '.join(map(repr, lacking))}.")
+    return {name: _field(document, path) for name, path in wanted.items()}
+
+
+_NOTHING = object()
+
+
+def _field(document: dict[str, Any], path: str) -> Any:
+    """A field by its name, or by the names on the way to it, with dots between."""
+    if path in document:
+        return document[path]
+    found: Any = document
+    for name in path.split("."):
+        if not isinstance(found, dict) or name not in found:
+            return _NOTHING
+        found = found[name]
+    return found
+
+
+def _no_number(text: str) -> Any:
+    msg = f"{text} is not a number in JSON"
+    raise ValueError(msg)
 
 
 def _summed(totals: ControlTotals | None) -> list[str]:
@@ -105,8 +207,34 @@ def _summed(totals: ControlTotals | None) -> list[str]:
     return list(totals.sums)
 
 
-def _whole(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+def _whole(said: Any) -> Decimal:
+    """As Decimal, for which no number is too long to be compared and shown."""
+    number = Decimal(said) if isinstance(said, (int, Decimal)) and not isinstance(said, bool) else None
+    if isinstance(said, str) and (text := said.strip()).isascii() and text.isdigit():
+        number = Decimal(text)
+    if number is None or number != number.to_integral_value():
+        raise _refused(f"The announced number of records, {_shown(said)}, is not a whole number.")
+    return number
+
+
+def _records_differ(announced: Decimal, read: int) -> str:
+    told = f"{announced} {_plural('record', announced)} {'is' if announced == 1 else 'are'} announced"
+    return f"{told}, {read} {'was' if read == 1 else 'were'} read"
+
+
+def _plural(noun: str, count: Decimal | int) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
+def _shown(said: Any) -> str:
+    """What was announced, as it stands in its place, on one line."""
+    if isinstance(said, str):
+        text = one_line(said)
+        return f"'{text[:_SHOWN]}{'…' * (len(text) > _SHOWN)}'"
+    if isinstance(said, Decimal):
+        return str(said)
+    text = json.dumps(said, default=str)
+    return text[:_SHOWN] + "…" * (len(text) > _SHOWN)
 
 
 def _refused(message: str) -> ObjectRejectedError:

@@ -118,17 +118,20 @@ def _check_head(head: bytes, contract: Contract) -> None:
 
 def _manifest(claimed: ClaimedObject, contract: Contract, store: ObjectStore) -> Callable[[], bytes]:
     def read() -> bytes:
-        pattern = contract.totals.manifest if contract.totals is not None else None
-        stem = claimed.object.key.rpartition(".")[0] or claimed.object.key
-        key = (pattern or "").replace("{key}", claimed.object.key).replace("{stem}", stem)
+        key = store.prefix + (contract.manifest_key(store.relative_key(claimed.object.key)) or "")
         try:
-            return store.head(store.stat(key), _MANIFEST_BYTES)
+            manifest = store.stat(key)
+            content = store.head(manifest, _MANIFEST_BYTES + 1)
         except RejectedError as error:
             msg = (
-                f"The manifest {key} can't be read ({error}). Upload it, then run "
-                f"tidegate quarantine redrive --object {claimed.object.key}."
+                f"The manifest {key} can't be read ({error}). Once it is uploaded, this object is tried "
+                "again by itself."
             )
-            raise ObjectRejectedError(msg, rule="control_total") from error
+            raise ObjectRejectedError(msg, rule="manifest") from error
+        if len(content) > _MANIFEST_BYTES:
+            msg = f"The manifest {key} is larger than {_MANIFEST_BYTES:,} bytes, so it can't be one."
+            raise ObjectRejectedError(msg, rule="control_total")
+        return content
 
     return read
 

@@ -157,7 +157,16 @@ def form(column: Mapping[str, Any], told: Mapping[str, Any]) -> str:
 
 def spelled(format_: str) -> str:
     """A format in the letters that people know: ``%d.%m.%Y`` is ``DD.MM.YYYY``."""
-    letters = {"%Y": "YYYY", "%y": "YY", "%m": "MM", "%d": "DD", "%H": "hh", "%M": "mm", "%S": "ss"}
+    letters = {
+        "%Y": "YYYY",
+        "%y": "YY",
+        "%m": "MM",
+        "%d": "DD",
+        "%H": "hh",
+        "%M": "mm",
+        "%S": "ss",
+        "%z": "+hhmm",
+    }
     return re.sub(r"%[A-Za-z]", lambda found: letters.get(found[0], found[0]), format_)
 
 
