@@ -94,8 +94,12 @@ class Block:
     def line_kinds(self, rejected: Sequence[int] | pl.Series) -> NDArray[np.uint8]:
         """The kinds of its lines once the records of these numbers are known to be rejected, too."""
         kinds = self.kinds.copy()
-        for index in np.asarray(rejected, dtype=np.int64) - self.place.records - 1:
-            kinds[self.firsts[index] : self.afters[index]] = LineKind.REJECTED
+        indexes = np.asarray(rejected, dtype=np.int64) - self.place.records - 1
+        firsts, afters = self.firsts[indexes], self.afters[indexes]
+        kinds[firsts] = LineKind.REJECTED
+        longer = np.flatnonzero(afters - firsts > 1)
+        for first, after in zip(firsts[longer].tolist(), afters[longer].tolist(), strict=True):
+            kinds[first:after] = LineKind.REJECTED
         return kinds
 
     def line_ends_in_records(self) -> Counter[str]:
@@ -114,18 +118,17 @@ class Block:
         return Counter({"\r\n": both, "\r": lone, "\n": len(inner) - both - lone})
 
     def origins(self, records: pl.Series) -> pl.DataFrame:
-        """``record``, ``line``, ``offset`` and ``raw`` of the records of these numbers."""
+        """``line``, ``offset`` and ``raw`` of the records of these numbers, in their order."""
         indexes = records.to_numpy() - self.place.records - 1
         firsts, lasts = self.firsts[indexes], self.afters[indexes] - 1
         starts, ends = self.lines.starts[firsts], self.lines.ends[lasts]
         return pl.DataFrame(
             {
-                "record": records,
                 "line": firsts + self.place.lines + 1,
                 "offset": original_offsets(self.text, starts, self.place.encoding, self.place.offset),
                 "raw": raw_texts(self.text, starts, ends, self.place.encoding),
             },
-            schema={name: REJECTION_SCHEMA[name] for name in ("record", "line", "offset", "raw")},
+            schema={name: REJECTION_SCHEMA[name] for name in ("line", "offset", "raw")},
         )
 
 

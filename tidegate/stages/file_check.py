@@ -148,9 +148,13 @@ def _within(block: Block, records: pl.Series) -> pl.Series:
 
 
 def _with_origins(block: Block, broken: pl.DataFrame, bad: pl.Series) -> pl.DataFrame:
-    origins = block.origins(_within(block, bad))
-    joined = broken.join(origins, on="record", how="inner", maintain_order="left")
-    return joined.select(REJECTION_SCHEMA.keys()).sort("record", maintain_order=True)
+    records = _within(block, bad)
+    own = broken.filter(
+        pl.col("record").is_between(block.place.records + 1, block.place.records + block.records)
+    )
+    own = own.sort("record", maintain_order=True)
+    origins = block.origins(records)[records.search_sorted(own["record"])]
+    return own.hstack(origins).select(REJECTION_SCHEMA.keys())
 
 
 def _counted(kinds: Any) -> Iterator[tuple[int, int]]:
