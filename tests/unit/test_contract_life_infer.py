@@ -148,6 +148,37 @@ def test_how_the_file_is_written(tmp_path: Path, content: str | bytes, expected:
 
 
 @pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        # years over numbers
+        ("country,2013,2014\nNorway,5.1,5.2\n", ["country", "2013", "2014"]),
+        ("country;2013;2014\nNorway;;NA\nChad;7;\n", ["country", "2013", "2014"]),
+        ("2013,2014\n7,8\n", ["2013", "2014"]),
+        # a word over numbers or dates
+        ("id,1\n17,x\n", ["id", "1"]),
+        ("day,2\n2026-01-31,x\n", ["day", "2"]),
+        # the same kind of texts in the first line as below it
+        ("Norway,2013,5\nChad,2014,7\n", None),
+        ("2013,2014\n2014,2015\n", None),
+        ("a,1\nb,2\n", None),
+        ("NA,1\n5,2\n", None),
+        ("A12,5\n13,6\nB14,7\n", None),
+        # no names
+        ("id,2013,2013\n5,6,7\n", None),
+        ("id,,2013\n5,6,7\n", None),
+        ("country,2013,2014\n", None),
+    ],
+)
+def test_a_first_line_with_numbers_is_a_header_where_it_differs_from_what_is_below(
+    tmp_path: Path, content: str, names: list[str] | None
+) -> None:
+    contract, _ = inferred(tmp_path, content)
+    assert contract.dialect.header_lines == (0 if names is None else 1)
+    made_up = [f"column_{number}" for number in range(1, content.partition("\n")[0].count(",") + 2)]
+    assert list(file_columns(contract)) == (names or made_up)
+
+
+@pytest.mark.parametrize(
     "name",
     ["Order No.", "class", "int", "pl", "to_schema", "_id", "1st", "ä", "a-b", 'quo"te', "it's", "Config"],
 )

@@ -210,7 +210,8 @@ class S3Store(ObjectStore):
                 skip_instance_cache=True,
             )
             filesystem.retries = 1  # botocore's own retries are enough; a task's come on top
-            self._connections[process] = filesystem
+            # Of two threads that come here at once, both get the first; the other was never connected.
+            self._connections.setdefault(process, filesystem)
         return self._connections[process]
 
     def _explain_absence(self, error: BaseException, obj: ObjectVersion) -> TidegateError:

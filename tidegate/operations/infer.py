@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: Texts that often mean "no value"; the second group only in columns that otherwise are no texts.
 _SURE_NULLS = ("\\N", "NULL", "null", "N/A", "#N/A")
 _LIKELY_NULLS = ("NA", "n/a", "-", "--", "NaN", "nan", "None", "?")
+NULLS = frozenset({*_SURE_NULLS, *_LIKELY_NULLS})
 _DOMAIN = 20
 _LONG = 18
 _EXACT_PLACES = 2
@@ -67,12 +68,15 @@ ZONED, LOCAL, DECIMAL = list(_KINDS)[-3:]
 def guess_columns(rows: pl.DataFrame) -> tuple[list[Guess], list[str]]:
     """A guess for each text column, and the texts that mean "no value" in all of them."""
     tokens = [token for token in ("", *_SURE_NULLS) if _holds(rows, token)]
+    known = len(tokens)
     first = {name: _guess(rows[name], tokens) for name in rows.columns}
     for name in rows.columns:
         extra = [token for token in _LIKELY_NULLS if token in set(rows[name].unique())]
         if first[name].kind == "str" and extra and _guess(rows[name], [*tokens, *extra]).kind != "str":
             tokens += [token for token in extra if token not in tokens]
-    guesses = [_with_notes(_guess(rows[name], tokens), rows[name], tokens) for name in rows.columns]
+    if len(tokens) > known:
+        first = {name: _guess(rows[name], tokens) for name in rows.columns}
+    guesses = [_with_notes(guess, rows[name], tokens) for name, guess in first.items()]
     return guesses, ["", *(token for token in tokens if token)]
 
 
@@ -112,7 +116,7 @@ def _readings(values: Sequence[str]) -> Iterator[tuple[str, Parse]]:
     numbers = list(_number_readings(values))
     yield from numbers
     if not numbers and any(char.isdigit() for char in values[0]):
-        yield from _moment_readings()
+        yield from _moment_readings(values[0])
 
 
 def _number_readings(values: Sequence[str]) -> Iterator[tuple[str, Parse]]:
@@ -132,13 +136,17 @@ def _number_readings(values: Sequence[str]) -> Iterator[tuple[str, Parse]]:
                 return
 
 
-def _moment_readings() -> Iterator[tuple[str, Parse]]:
+def _moment_readings(value: str) -> Iterator[tuple[str, Parse]]:
+    """All ways of writing a moment but those that this value can't be written in."""
     for kind in ("pl.Date", "pl.Time", ZONED, LOCAL):
         yield kind, Parse()
+    marks = {char: value.count(char) for char in "./-:"}
     for day in _DAYS:
-        yield "pl.Date", Parse(formats=[day])
-        for hour in _HOURS:
-            yield LOCAL, Parse(formats=[f"{day} {hour}"])
+        for hour in ("", *_HOURS):
+            written = f"{day} {hour}".strip()
+            # Reading a column takes a while, and most ways have other marks between their numbers.
+            if all(written.count(char) == count for char, count in marks.items()):
+                yield LOCAL if hour else "pl.Date", Parse(formats=[written])
 
 
 def _reads(values: Sequence[str], kind: pl.DataType, rules: Parse) -> bool:

@@ -10,7 +10,10 @@ import json
 import logging
 import shutil
 import uuid
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -27,13 +30,14 @@ from tidegate.warehouse import HeldSelection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
     from pathlib import Path
 
     from tidegate.ledger import ObjectEntry
     from tidegate.objects import ObjectStore
     from tidegate.operations.project import Project
-    from tidegate.warehouse import HeldRecord
+    from tidegate.warehouse import Commit, HeldLine, HeldRecord
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,8 @@ log = logging.getLogger(__name__)
 _PAGE = 20_000
 #: Objects whose reports are written before the ledger is told of them.
 _CHUNK = 100
+#: Reports put at once: with one after another, a bucket's answers are what takes the time.
+_PUTTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,31 +135,65 @@ def write(
         )
     }
     pages = _Pages(project, wanted)
-    for entry in sorted(entries, key=attrgetter("object_id")):
-        with _folder(project) as folder:
-            first: list[HeldRecord] = []
-            rows = 0
-            with _on_disk(), RejectedFile(folder / "rejected.csv") as file:
-                for records in pages.of(entry.object_id):
-                    file.write(records)
-                    rows += len(records)
-                    first += records[: FIRST - len(first)]
-            document = report_of(
-                entry,
-                commits.get(entry.object_id),
-                rules.get(entry.object_id, "") if entry.state == "quarantined" else "",
-                lines.get(entry.object_id, []),
-                first,
+    underway: deque[tuple[ObjectEntry, int, Future[str]]] = deque()
+    with _folder(project) as folder, _putters() as pool:
+        for entry in sorted(entries, key=attrgetter("object_id")):
+            files = folder / entry.object_id
+            rule = rules.get(entry.object_id, "") if entry.state == "quarantined" else ""
+            rows = _compose(
+                files, entry, commits.get(entry.object_id), rule, lines.get(entry.object_id, []), pages
             )
-            with _on_disk():
-                text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-                (folder / "report.json").write_text(text, encoding="utf-8")
-            try:
-                url = _put(project, entry, folder, target, copy=copies and entry.state == "quarantined")
-            except RejectedError as error:
-                log.warning("%s has no report: %s", entry.url, error, extra={"action": "report_failed"})
-                continue
-        yield Report(entry, url, rows)
+            copy = copies and entry.state == "quarantined"
+            # In a context of its own, as what is logged there belongs to this task run too.
+            job = pool.submit(copy_context().run, _put, project, entry, files, target, copy=copy)
+            underway.append((entry, rows, job))
+            if len(underway) > _PUTTERS:
+                yield from _settled(*underway.popleft())
+        while underway:
+            yield from _settled(*underway.popleft())
+
+
+def _compose(
+    folder: Path,
+    entry: ObjectEntry,
+    commit: Commit | None,
+    rule: str,
+    lines: Sequence[HeldLine],
+    pages: _Pages,
+) -> int:
+    """Write the files of one report into this new folder; how many records are held."""
+    first: list[HeldRecord] = []
+    rows = 0
+    with _on_disk():
+        folder.mkdir()
+    with _on_disk(), RejectedFile(folder / "rejected.csv") as file:
+        for records in pages.of(entry.object_id):
+            file.write(records)
+            rows += len(records)
+            first += records[: FIRST - len(first)]
+    text = json.dumps(report_of(entry, commit, rule, lines, first), indent=2, ensure_ascii=False) + "\n"
+    with _on_disk():
+        (folder / "report.json").write_text(text, encoding="utf-8")
+    return rows
+
+
+@contextmanager
+def _putters() -> Iterator[ThreadPoolExecutor]:
+    """Threads that put reports; what has not begun when the block is left is given up."""
+    pool = ThreadPoolExecutor(_PUTTERS, thread_name_prefix="report")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _settled(entry: ObjectEntry, rows: int, job: Future[str]) -> Iterator[Report]:
+    try:
+        url = job.result()
+    except RejectedError as error:
+        log.warning("%s has no report: %s", entry.url, error, extra={"action": "report_failed"})
+        return
+    yield Report(entry, url, rows)
 
 
 def _put(project: Project, entry: ObjectEntry, folder: Path, target: ObjectStore, *, copy: bool) -> str:
@@ -162,6 +202,8 @@ def _put(project: Project, entry: ObjectEntry, folder: Path, target: ObjectStore
         target.put(folder / name, place + name)
     if copy:
         _copy(project, entry, folder / "object", target, place + "object")
+    # Not kept until the last report is written: copies may be large.
+    shutil.rmtree(folder, ignore_errors=True)
     return f"{target.url.rstrip('/')}/{folder_of(entry)}"
 
 
@@ -198,13 +240,13 @@ class _Pages:
             if self._page or self._after is None:
                 return
             self._page = self._project.warehouse.held_records(self._wanted, after=self._after, limit=_PAGE)
-            last = self._page[-1] if self._page else None
-            self._after = (last.object_id, last.record) if last else None
+            more = len(self._page) == _PAGE
+            self._after = (self._page[-1].object_id, self._page[-1].record) if more else None
 
 
 @contextmanager
 def _folder(project: Project) -> Iterator[Path]:
-    """A folder for the files of one report; what a kill leaves of it goes with abandoned staging."""
+    """A folder for the files of reports; what a kill leaves of it goes with abandoned staging."""
     folder = project.settings.staging_dir / f"report-{uuid.uuid4()}"
     with _on_disk():
         folder.mkdir(parents=True)

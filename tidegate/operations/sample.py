@@ -16,6 +16,7 @@ import polars as pl
 from tidegate.contracts import Columns, Dialect
 from tidegate.contracts.dialect import DETECT
 from tidegate.errors import ObjectRejectedError, UsageError
+from tidegate.operations.infer import NULLS
 from tidegate.reading import open_reading
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _DELIMITERS = ",;\t|"
 _HEAD_LINES = 1_000
 #: What no name of a column looks like: a number, a date, a time.
 _VALUE = re.compile(r"[+-]?[\d.,:/ -]*\d[\d.,:/TZ -]*")
+_YEAR = re.compile(r"(19|20)\d\d")
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,45 @@ def _read(head: bytes, dialect: Dialect, lines: Sequence[str]) -> Sample | None:
     if not first:
         return None
     names = [name.strip() for name in next(csv.reader(first, delimiter=dialect.delimiter), [])]
-    if any(_VALUE.fullmatch(name) for name in names):
-        names = [f"column_{number}" for number in range(1, len(names) + 1)]
-        dialect = dataclasses.replace(dialect, header_lines=0)
-    elif not names or not all(names) or len(set(names)) < len(names):
+    named = all(names) and len(set(names)) == len(names)
+    values = any(_VALUE.fullmatch(name) for name in names)
+    if not names or not (named or values):
         return None
+    found = _tried(head, dialect, names) if named else None
+    if not values or (found is not None and _stands_over_values(found)):
+        return found
+    made_up = [f"column_{number}" for number in range(1, len(names) + 1)]
+    return _tried(head, dataclasses.replace(dialect, header_lines=0), made_up)
+
+
+def _tried(head: bytes, dialect: Dialect, names: list[str]) -> Sample | None:
     try:
         return _rows(head, dialect, names)
     except ObjectRejectedError:
         return None
+
+
+def _stands_over_values(one: Sample) -> bool:
+    """Whether a first line that holds numbers or dates is a header all the same.
+
+    It is one with a word over numbers, or with several years over numbers of which some are none.
+    """
+    columns = {name: _values(one.rows[name]) for name in one.header}
+    filled = {name for name, values in columns.items() if values and all(map(_VALUE.fullmatch, values))}
+    if any(not _VALUE.fullmatch(name) and name not in NULLS for name in filled):
+        return True
+    years = [name for name in one.header if _VALUE.fullmatch(name)]
+    return (
+        len(years) > 1
+        and all(map(_YEAR.fullmatch, years))
+        and all(name in filled or not columns[name] for name in years)
+        and any(not _YEAR.fullmatch(value) for name in years for value in columns[name])
+    )
+
+
+def _values(texts: pl.Series) -> list[str]:
+    """What stands in a column, but for what means "no value"."""
+    return [value for text in texts.unique() if (value := text.strip()) and value not in NULLS]
 
 
 def _rows(content: Path | bytes, dialect: Dialect, names: list[str]) -> Sample:
