@@ -6,6 +6,9 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from queue import Queue
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from tidegate.stages.model import Verdict
@@ -42,11 +45,15 @@ class Staging:
 
         target = self.path(relative)
         part = target.with_name(target.name + ".part")
-        if isinstance(frame, pl.LazyFrame):
-            frame.sink_parquet(part, compression="zstd", compression_level=1)
-        else:
-            frame.write_parquet(part, compression="zstd", compression_level=1)
-        part.replace(target)
+        try:
+            if isinstance(frame, pl.LazyFrame):
+                frame.sink_parquet(part, compression="zstd", compression_level=1)
+            else:
+                frame.write_parquet(part, compression="zstd", compression_level=1)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         return relative
 
     @contextmanager
@@ -101,45 +108,106 @@ class Staging:
 
 
 class Spool:
-    """Frames on their way into one Parquet file; what does not fit in memory waits on disk."""
+    """Frames on their way into one Parquet file, in bounded memory.
+
+    A small file is written when it is closed, a larger one by a thread while the next frames are made.
+    """
 
     def __init__(self, staging: Staging, relative: str) -> None:
         self._staging = staging
         self._relative = relative
         self._frames: list[pl.DataFrame] = []
         self._size = 0
-        self._parts: list[Path] = []
+        self._writer: _Writer | None = None
 
     def add(self, frame: pl.DataFrame) -> None:
+        """Take a frame; an error of an earlier write is raised here, or by `close`."""
+        if self._writer is not None:
+            self._writer.put(frame)
+            return
         self._frames.append(frame)
         self._size += int(frame.estimated_size())
         if self._size > _SPOOL_BYTES:
-            self._spill()
+            self._writer = _Writer(self._frames, self._staging, self._relative)
+            self._frames = []
 
     def close(self) -> str:
         """Write the file whole; its relative path. At least one frame must have been added."""
         import polars as pl
 
-        if not self._parts:
+        if self._writer is None:
             return self._staging.write(pl.concat(self._frames), self._relative)
-        if self._frames:
-            self._spill()
-        return self._staging.write(pl.scan_parquet(self._parts, glob=False), self._relative)
+        self._writer.finish()
+        self._writer = None
+        return self._relative
 
     def discard(self) -> None:
-        for part in self._parts:
-            part.unlink(missing_ok=True)
-
-    def _spill(self) -> None:
-        import polars as pl
-
-        name = f"{self._relative}.{len(self._parts)}"
-        self._parts.append(self._staging.path(self._staging.write(pl.concat(self._frames), name)))
-        self._frames, self._size = [], 0
+        """Write no more; nothing is left of a file that was not closed."""
+        if self._writer is not None:
+            self._writer.abandon()
 
 
-#: How much of a spooled file is kept in memory.
-_SPOOL_BYTES = 128 * 1024 * 1024
+class _AbandonedError(Exception):
+    """Nobody wants the rest."""
+
+
+class _Writer:
+    """A thread that writes the frames it is given."""
+
+    def __init__(self, first: list[pl.DataFrame], staging: Staging, relative: str) -> None:
+        from polars.io.plugins import register_io_source
+
+        self._queue: Queue[pl.DataFrame | Exception | None] = Queue(_QUEUED_FRAMES)
+        self._ended = False
+        self._error: BaseException | None = None
+        rows = register_io_source(partial(self._frames, first), schema=first[0].schema)
+        self._thread = Thread(target=self._write, args=(rows, staging, relative), name="staging", daemon=True)
+        self._thread.start()
+
+    def put(self, frame: pl.DataFrame) -> None:
+        if self._error is not None:
+            raise self._error
+        self._queue.put(frame)
+
+    def finish(self) -> None:
+        self._end(None)
+        if self._error is not None:
+            raise self._error
+
+    def abandon(self) -> None:
+        self._end(_AbandonedError())
+
+    def _end(self, sign: Exception | None) -> None:
+        self._queue.put(sign)
+        self._thread.join()
+
+    def _write(self, rows: pl.LazyFrame, staging: Staging, relative: str) -> None:
+        try:
+            staging.write(rows, relative)
+        except BaseException as error:  # noqa: BLE001  raised by the thread that puts the frames
+            self._error = error
+        # After an error the other side must not wait for room in the queue.
+        while not self._ended:
+            self._take()
+
+    def _frames(self, first: list[pl.DataFrame], *_pushed_down: object) -> Iterator[pl.DataFrame]:
+        while first:
+            yield first.pop(0)
+        while (given := self._take()) is not None:
+            if isinstance(given, Exception):
+                raise given
+            yield given
+
+    def _take(self) -> pl.DataFrame | Exception | None:
+        given = self._queue.get()
+        self._ended = given is None or isinstance(given, Exception)
+        return given
+
+
+#: How much of a spooled file is kept in memory before its writing begins.
+_SPOOL_BYTES = 16 * 1024 * 1024
+#: How many frames may wait to be written.
+_QUEUED_FRAMES = 4
 
 
 def _cut_torn_line(file: Path) -> None:
