@@ -51,14 +51,14 @@ def judge_quoted(
             after_close=nothing,
             closes_badly=np.zeros(0, dtype=np.bool_),
         )
-    rest = pl.DataFrame({"line": indexes, "text": line_texts(text, byte, lines, indexes)})
+    every = line_texts(text, byte, lines, indexes)
+    rest = pl.DataFrame({"line": indexes, "text": every})
     closes_badly = np.zeros(len(indexes), dtype=np.bool_)
     sound, rest = _parted(rest, grammar.sound_line)
     wrong, rest = _parted(rest, grammar.whole_line)
     opened, rest = _parted(rest, grammar.open_line)
     stray, rest = _parted(rest, grammar.stray_line)
     if opened.height:
-        every = line_texts(text, byte, lines, indexes)
         closes_badly = every.str.contains(grammar.badly_closing_line).to_numpy()
     return Judged(
         lines=indexes,
