@@ -104,19 +104,6 @@ def test_checking_imports_no_server_no_ledger_and_no_warehouse(tmp_path: Path, c
     assert found.stdout.strip() == "0 []"
 
 
-def test_what_cannot_be_done_yet_is_refused_and_not_passed_over(tmp_path: Path) -> None:
-    file = tmp_path / "lookup_contract.py"
-    lookup = "Lookup(dataset='shops', on={'shop': 'shop'}, take={'town': 'town'}, unmatched='hold')"
-    file.write_text(
-        CONTRACT.replace("import Contract,", "import Contract, Lookup,").replace(
-            "schema=Order,", f"schema=Order, enrich=[{lookup}],"
-        )
-    )
-    code, text = run(tmp_path / "any.csv", "--contract", file)
-    assert code == 1
-    assert "can't do yet" in text
-
-
 def test_the_python_call_takes_a_contract_by_its_file_or_dataset(
     tmp_path: Path, contract: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

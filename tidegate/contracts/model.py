@@ -109,3 +109,8 @@ class Contract:
     @property
     def lookups(self) -> tuple[Lookup, ...]:
         return tuple(step for step in self.enrich if isinstance(step, Lookup))
+
+    @property
+    def refuses_unmatched(self) -> bool:
+        """Whether a lookup may still refuse rows that passed validation."""
+        return any(lookup.unmatched == "reject" for lookup in self.lookups)

@@ -11,6 +11,9 @@ from tidegate.errors import ContractError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+#: Longer waits are mistakes, and no date may lie that far ahead.
+_TEN_YEARS = 315_360_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Append:
@@ -54,14 +57,21 @@ class Lookup:
     on: Mapping[str, str]
     #: new column here -> the reference's column
     take: Mapping[str, str]
-    #: only "keep" can be used yet. Rows without a match: keep them with nulls, reject them, or hold
-    #: the whole object until the reference has the key. A row whose own key is null is kept
+    #: rows without a match: keep them with nulls, reject them, or hold the whole object until the
+    #: reference is loaded anew. A row with a null in its own key is kept, whichever is chosen
     unmatched: Literal["keep", "reject", "hold"] = "keep"
-    #: seconds after the upload for which an object waits for its reference: for one that was never
-    #: loaded, and under `unmatched="hold"` for one that lacks a key; then only a redrive takes it up
+    #: seconds after the upload was recorded for which an object waits for its reference: for one that
+    #: was never loaded, and under `unmatched="hold"` for one that lacks a key; then only a redrive
+    #: takes it up
     hold_seconds: float = 600.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.hold_seconds <= _TEN_YEARS:
+            msg = (
+                f"Lookup(hold_seconds={self.hold_seconds!r}) can't be used; give seconds from 0 to "
+                f"{_TEN_YEARS} (ten years)."
+            )
+            raise ContractError(msg, field="hold_seconds")
         if self.unmatched not in ("keep", "reject", "hold"):
             msg = f"Lookup(unmatched={self.unmatched!r}) can't be used; use keep, reject or hold."
             raise ContractError(msg, field="unmatched")

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tidegate.contracts.columns import Parse
-from tidegate.contracts.policies import Append, Lookup, Merge, Replace
+from tidegate.contracts.policies import Append, Merge, Replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,7 +38,6 @@ def mistakes(contract: Contract) -> list[Mistake]:
     found = (
         *_texts(contract),
         *_policies(contract),
-        *_lookups(contract),
         *_column_policy(contract, columns),
         *_parse_rules(contract, columns),
         *_totals(contract, columns),
@@ -94,18 +93,6 @@ def _policies(contract: Contract) -> Iterator[tuple[Where, str]]:
         )
     if budget.max_rows is not None and budget.max_rows < 0:
         yield ("budget", "max_rows"), f"Budget(max_rows={budget.max_rows!r}) can't be used; use 0 or more."
-
-
-def _lookups(contract: Contract) -> Iterator[tuple[Where, str]]:
-    for number, step in enumerate(contract.enrich):
-        if isinstance(step, Lookup) and step.unmatched != "keep":
-            yield (
-                ("enrich", number, "unmatched"),
-                (
-                    f"the lookup in {step.dataset!r} has unmatched={step.unmatched!r}, which Tidegate can't "
-                    "do yet; leave it out: rows without a match are kept with nulls, and counted."
-                ),
-            )
 
 
 def _column_policy(contract: Contract, columns: dict[str, Any]) -> Iterator[tuple[Where, str]]:

@@ -110,6 +110,8 @@ class Enriched(_Staged):
 
     references: dict[str, str] = Field(description="reference dataset -> its snapshot")
     rows_unmatched: dict[str, int] = Field(description="reference dataset -> rows without a match")
+    rows_valid: int | None = Field(default=None, description="rows that go on")
+    rows_rejected: int | None = Field(default=None, description="rows refused so far, by lookups too")
 
 
 class _Committed(Payload):
@@ -144,6 +146,12 @@ class Quarantined(Payload):
     rows_rejected: int | None = None
     rows_duplicate: int | None = None
     others: list[str] | None = None
+    references: dict[str, str] | None = Field(
+        default=None, description="reference dataset that it waits for -> the snapshot that it was tried with"
+    )
+    waits_until: dict[str, datetime] | None = Field(
+        default=None, description="reference dataset that it waits for -> until when"
+    )
 
 
 class Superseded(Payload):
@@ -180,7 +188,7 @@ class Released(Payload):
 
 
 class Reopened(Payload):
-    """A backfill, redrive or retry made the object pending once more."""
+    """A backfill, redrive or retry, or a reference loaded anew, made the object pending once more."""
 
     reason: str
     was: str = Field(description="the state before")

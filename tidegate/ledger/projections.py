@@ -10,10 +10,10 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from tidegate.events import EventType
-from tidegate.ledger.tables import claims, objects
+from tidegate.ledger.tables import claims, objects, waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,6 +120,40 @@ def _final(state: str) -> Callable[[Connection, Entries], None]:
             _update(connection, [_final_values(state, row, data, keys) for row, data in group])
 
     return apply
+
+
+def _quarantined(connection: Connection, entries: Entries) -> None:
+    _final("quarantined")(connection, entries)
+    _wait_no_more(connection, entries)
+    found = {
+        (row["object_id"], reference): {
+            "object_id": row["object_id"],
+            "reference": reference,
+            "snapshot": data["references"][reference],
+            "until": datetime.fromisoformat(until),
+        }
+        for row, data in entries
+        for reference, until in (data.get("waits_until") or {}).items()
+    }
+    if found:
+        connection.execute(insert(waits), list(found.values()))
+
+
+def _wait_no_more(connection: Connection, entries: Entries) -> None:
+    connection.execute(
+        delete(waits).where(waits.c.object_id == bindparam("b_object_id")),
+        [{"b_object_id": row["object_id"]} for row, _ in entries],
+    )
+
+
+def _and_waits_no_more(
+    apply: Callable[[Connection, Entries], None],
+) -> Callable[[Connection, Entries], None]:
+    def both(connection: Connection, entries: Entries) -> None:
+        apply(connection, entries)
+        _wait_no_more(connection, entries)
+
+    return both
 
 
 def _known_counts(data: Values) -> tuple[str, ...]:
@@ -232,13 +266,13 @@ _APPLY: dict[EventType, Callable[[Connection, Entries], None]] = {
     EventType.NORMALIZED: _stage("normalized_at"),
     EventType.ENRICHED: _stage("enriched_at"),
     EventType.LOADED: _final("loaded"),
-    EventType.QUARANTINED: _final("quarantined"),
-    EventType.SUPERSEDED: _final("superseded"),
+    EventType.QUARANTINED: _quarantined,
+    EventType.SUPERSEDED: _and_waits_no_more(_final("superseded")),
     EventType.DUPLICATED: _final("duplicate"),
     EventType.FAILED: _failed,
     EventType.RELEASED: _pending_again(crashed=True),
-    EventType.REOPENED: _pending_again(crashed=False),
+    EventType.REOPENED: _and_waits_no_more(_pending_again(crashed=False)),
     EventType.RETAINED: _retained,
-    EventType.DISCARDED: _final("discarded"),
+    EventType.DISCARDED: _and_waits_no_more(_final("discarded")),
     EventType.REPORTED: _reported,
 }

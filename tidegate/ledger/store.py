@@ -16,7 +16,7 @@ from tidegate import clock
 from tidegate.errors import FatalError, LedgerUnavailableError, SettingsError
 from tidegate.events import Event, EventType, ObjectUploaded, Via
 from tidegate.events.model import event_id, iso
-from tidegate.ledger import claims, queries
+from tidegate.ledger import claims, queries, waiting
 from tidegate.ledger.log import append, chunks, log_after
 from tidegate.ledger.migrations import migrate
 from tidegate.ledger.projections import project
@@ -135,6 +135,12 @@ class Ledger:
         """
         with self.writing() as connection:
             return append(connection, log)
+
+    def settle(self, log: Sequence[Event], latest: Callable[[str], str | None]) -> None:
+        """Append how tries ended, and reopen what waits for a reference: see `waiting.wake`."""
+        with self.writing() as connection:
+            append(connection, log)
+            waiting.wake(connection, latest)
 
     def dead_letter(self, *, text: str, origin: str, error: str) -> None:
         """Keep a message that can't be read, with its text (cut at 32 KB) and the reason."""

@@ -1,4 +1,4 @@
-"""The ledger's tables: ``events`` is the truth; ``objects`` and ``claims`` are made from it.
+"""The ledger's tables: ``events`` is the truth; ``objects``, ``claims`` and ``waits`` come from it.
 
 ``leases`` and ``cursors`` are neither: they say who is at work now and how far each sink has
 read, and an empty one only costs time.
@@ -132,6 +132,17 @@ claims = Table(
     Column("claimed_at", UtcDateTime, nullable=False),
 )
 
+waits = Table(
+    "waits",
+    metadata,
+    Column("object_id", String(36), ForeignKey("objects.object_id"), primary_key=True),
+    #: the dataset whose next load may bring the keys that the object lacks
+    Column("reference", String(63), primary_key=True),
+    #: the snapshot that it was tried with; empty for none
+    Column("snapshot", Text, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+)
+
 leases = Table(
     "leases",
     metadata,
@@ -151,4 +162,4 @@ cursors = Table(
 )
 
 #: Tables that `Ledger.rebuild` makes anew from the log, parents first.
-PROJECTIONS = (objects, claims)
+PROJECTIONS = (objects, claims, waits)

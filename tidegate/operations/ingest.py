@@ -148,8 +148,8 @@ def load_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> N
     )
     if snapshot is not None:
         project.references.publish(snapshot)
-    rules = {verdict.object_id: verdict.rule for verdict in verdicts}
-    outcomes.tell(project, mine, results, contract=contract, rules=rules)
+    said = {verdict.object_id: verdict for verdict in verdicts}
+    outcomes.tell(project, mine, results, contract=contract, verdicts=said)
     outcomes.tell_overwritten(project, mine, gone)
     reports.write_missing(project, list(mine))
 
@@ -302,7 +302,12 @@ def _completion(
             "rows_rejected": verdict.rows_rejected,
         }
     if stage is EventType.ENRICHED:
-        data |= {"references": verdict.references, "rows_unmatched": verdict.unmatched}
+        data |= {
+            "references": verdict.references,
+            "rows_unmatched": verdict.unmatched,
+            "rows_valid": verdict.rows_valid,
+            "rows_rejected": verdict.rows_rejected,
+        }
     moment = clock.now()
     return Event(
         # A batch may validate an object anew in a later run; each run's completion is a fact.

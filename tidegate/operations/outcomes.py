@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidegate import clock
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from tidegate.contracts import Contract
-    from tidegate.ledger import Batch, ClaimedObject
+    from tidegate.ledger import Batch, ClaimedObject, ObjectEntry
     from tidegate.operations.project import Project
     from tidegate.stages.model import Verdict
     from tidegate.warehouse import LoadOutcome
@@ -33,13 +34,18 @@ def tell(
     results: Sequence[LoadOutcome],
     *,
     contract: Contract,
-    rules: Mapping[str, str],
+    verdicts: Mapping[str, Verdict],
 ) -> None:
-    """Append the final event of each outcome. Telling one twice changes nothing."""
+    """Append the final event of each outcome. Telling one twice changes nothing.
+
+    `verdicts` has what the stages said, where that is known still. What waits for a reference that
+    was loaded meanwhile, by these outcomes or others, is made pending again with the same commit.
+    """
     entries = project.ledger.ask(queries.by_id, list(objects))
     events = []
     for result in results:
-        one, rule = objects[result.object_id], rules.get(result.object_id, "")
+        one, verdict = objects[result.object_id], verdicts.get(result.object_id)
+        rule = verdict.rule if verdict is not None else ""
         stands = result if result.retained is None else result.retained
         if entries[result.object_id].state == "superseded":
             continue  # a newer one took the place of its rows, and told so, before this run could tell
@@ -48,13 +54,37 @@ def tell(
             data.pop("committed_at")
             events.append(_event(one, EventType.SUPERSEDED, data))
         elif result.retained is None:
-            events.append(_event(one, _EVENT_OF[result.outcome], _data(result, contract, rule)))
+            data = _data(result, contract, rule)
+            if result.outcome is Outcome.QUARANTINED:
+                data |= _waits(entries[result.object_id], contract, verdict)
+            events.append(_event(one, _EVENT_OF[result.outcome], data))
         else:
             data = _data(stands, contract, rule)
             reason = _retained_reason(result, redrive=one.redrive)
             data |= {"state": stands.outcome.value, "reason": reason}
             events.append(_event(one, EventType.RETAINED, data))
-    project.ledger.append(events + _replaced(project, objects, results))
+    project.ledger.settle(events + _replaced(project, objects, results), project.references.latest)
+
+
+def _waits(entry: ObjectEntry, contract: Contract, verdict: Verdict | None) -> dict[str, object]:
+    """For which references a held object waits, and until when.
+
+    When a crash has taken the verdict, it may be any: then the object is tried once more.
+    """
+    if verdict is not None:
+        waits, seen = verdict.waits, verdict.references
+    else:
+        waits = {one.dataset: one.hold_seconds for one in contract.lookups if one.unmatched == "hold"}
+        seen = {}
+    if not waits:
+        return {}
+    return {
+        "references": {reference: seen.get(reference, "") for reference in waits},
+        "waits_until": {
+            reference: iso(entry.recorded_at + timedelta(seconds=seconds))
+            for reference, seconds in waits.items()
+        },
+    }
 
 
 _REPLACED = "It was loaded; then a newer object took the place of its rows."
@@ -136,7 +166,7 @@ def complete_committed(project: Project, batch: Batch) -> set[str]:
         snapshot = project.warehouse.latest_snapshot(contract.name)
         if snapshot is not None:
             project.references.publish(snapshot)
-    tell(project, suspects, list(done.values()), contract=contract, rules={})
+    tell(project, suspects, list(done.values()), contract=contract, verdicts={})
     return set(done)
 
 

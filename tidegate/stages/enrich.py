@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tidegate.stages.model import Verdict, VerdictState
-from tidegate.stages.normalize import transform
+from tidegate.contracts import Lookup
+from tidegate.errors import ContractError
+from tidegate.stages.file_check import too_bad
+from tidegate.stages.lookups import Unmatched, held_reason, look_up, never_loaded_reason, rejections
+from tidegate.stages.model import RECORD, Verdict, VerdictState
+from tidegate.stages.normalize import check_rows
+from tidegate.stages.schema import run_step
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tidegate.contracts import Contract
@@ -42,34 +48,110 @@ def enrich(
     references: References,
     staging: Staging,
 ) -> Verdict:
-    """Apply `contract.enrich`; an object whose reference was never loaded is held."""
+    """Apply `contract.enrich`.
+
+    Rows for which a rejecting lookup has no match join those that validation refused, under the
+    same budget. An object is held whose reference was never loaded, or lacks a key that a holding
+    lookup needs.
+    """
     if verdict.rows is None:
         return verdict
-    absent = sorted({lookup.dataset for lookup in contract.lookups} - pinned.keys())
+    absent = [lookup for lookup in contract.lookups if lookup.dataset not in pinned]
     if absent:
-        reason = (
-            f"It needs the reference {', '.join(absent)}, which has not been loaded. "
-            "Load it, then retry the run or run a backfill of this object."
-        )
-        update = {"state": VerdictState.HELD, "rule": "reference", "reason": reason, "rows": None}
-        return verdict.model_copy(update=update)
+        holding = [lookup for lookup in absent if lookup.unmatched == "hold"]
+        waits = _waits(holding)
+        references_seen = {**pinned, **dict.fromkeys(waits, "")}
+        reason = never_loaded_reason(absent, holding, contract)
+        return _held(verdict, "reference", reason, references=references_seen, waits=waits)
+    verdict = verdict.model_copy(update={"references": pinned})
+    if not contract.enrich:
+        return verdict
     paths = {dataset: references.path(snapshot) for dataset, snapshot in pinned.items()}
-    done = transform(verdict, contract, contract.enrich, paths, staging, "enriched.parquet")
-    return done.model_copy(
-        update={"references": pinned, "unmatched": _unmatched(done, contract, paths, staging)}
-    )
+    return _judged(verdict, contract, *_run(verdict, contract, paths, staging), staging)
 
 
-def _unmatched(
-    verdict: Verdict, contract: Contract, paths: dict[str, Path], staging: Staging
-) -> dict[str, int]:
+def _judged(
+    verdict: Verdict, contract: Contract, rows: pl.DataFrame, found: Sequence[Unmatched], staging: Staging
+) -> Verdict:
+    """Refuse rows or hold the object, as its lookups say; else stage the rows."""
+    verdict = verdict.model_copy(update={"unmatched": _counts(found)})
+    refused = [one for one in found if one.lookup.unmatched == "reject" and one.missing.height]
+    if refused:
+        verdict, rows = _refuse(verdict, contract, rows, refused, staging)
+    lacking = [one for one in found if one.lookup.unmatched == "hold" and one.missing.height]
+    if lacking:
+        waits = _waits([one.lookup for one in lacking])
+        return _held(verdict, "lookup", held_reason(lacking, contract), waits=waits)
+    if refused:
+        commonest = _commonest_rule(verdict, staging)
+        problem = too_bad(contract, verdict.rows_rejected, verdict.rows_read, commonest)
+        if problem is not None:
+            return _held(verdict, problem.rule, str(problem))
+    name = staging.name(verdict.object_id, verdict.attempt, "enriched.parquet")
+    return verdict.model_copy(update={"rows": staging.write(rows, name)})
+
+
+def _run(
+    verdict: Verdict, contract: Contract, paths: Mapping[str, Path], staging: Staging
+) -> tuple[pl.DataFrame, list[Unmatched]]:
+    """All rows, enriched, and for each lookup those without a match."""
+    rows = str(verdict.rows)
+    frame = pl.scan_parquet(staging.path(rows))
+    unmatched = []
+    for step in contract.enrich:
+        if isinstance(step, Lookup):
+            frame, missed = look_up(frame, step, paths[step.dataset])
+            unmatched.append(missed)
+        else:
+            frame = run_step(contract, step, frame)
+    # Together, so that what they share is worked out once.
+    result, *missing = pl.collect_all([frame, *unmatched])
+    check_rows(result, rows, contract, staging)
+    return result, [Unmatched(*pair) for pair in zip(contract.lookups, missing, strict=True)]
+
+
+def _refuse(
+    verdict: Verdict, contract: Contract, rows: pl.DataFrame, refused: Sequence[Unmatched], staging: Staging
+) -> tuple[Verdict, pl.DataFrame]:
+    """Take the rows without a match out, and stage why beside what validation refused."""
+    if verdict.origins is None:
+        msg = (
+            f"Contract {contract.name!r} {contract.version} was changed without a step of its version "
+            "while a run was at work. Give it a new version and retry the run."
+        )
+        raise ContractError(msg)
+    told = rejections(refused, staging.path(verdict.origins))
+    bad = pl.concat([one.missing[RECORD] for one in refused]).unique()
+    before = [pl.scan_parquet(staging.path(verdict.rejected))] if verdict.rejected is not None else []
+    name = staging.name(verdict.object_id, verdict.attempt, "refused.parquet")
+    update = {
+        "rejected": staging.write(pl.concat([*before, told.lazy()]), name),
+        "rows_valid": verdict.rows_valid - bad.len(),
+        "rows_rejected": verdict.rows_rejected + bad.len(),
+    }
+    return verdict.model_copy(update=update), rows.filter(~pl.col(RECORD).is_in(bad.implode()))
+
+
+def _commonest_rule(verdict: Verdict, staging: Staging) -> str:
+    rules = pl.scan_parquet(staging.path(str(verdict.rejected))).group_by("rule").len().collect()
+    return str(rules.sort("len", "rule", descending=[True, False])["rule"][0])
+
+
+def _counts(found: Sequence[Unmatched]) -> dict[str, int]:
     """Per reference, how many rows found no match there."""
-    if verdict.rows is None:
-        return {}
-    rows = pl.scan_parquet(staging.path(verdict.rows))
     counts: dict[str, int] = {}
-    for lookup in contract.lookups:
-        keys = pl.scan_parquet(paths[lookup.dataset]).select(*lookup.on.values())
-        alone = rows.join(keys, left_on=list(lookup.on), right_on=list(lookup.on.values()), how="anti")
-        counts[lookup.dataset] = counts.get(lookup.dataset, 0) + alone.select(pl.len()).collect().item()
+    for one in found:
+        counts[one.lookup.dataset] = counts.get(one.lookup.dataset, 0) + one.rows.height
     return counts
+
+
+def _waits(lookups: Sequence[Lookup]) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for one in lookups:
+        seconds[one.dataset] = max(seconds.get(one.dataset, 0.0), one.hold_seconds)
+    return seconds
+
+
+def _held(verdict: Verdict, rule: str, reason: str, **more: object) -> Verdict:
+    update = {"state": VerdictState.HELD, "rule": rule, "reason": reason, "rows": None}
+    return verdict.model_copy(update={**update, **more})

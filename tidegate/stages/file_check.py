@@ -35,6 +35,8 @@ class Part:
     #: columns of `REJECTION_SCHEMA`, ordered by record
     rejections: pl.DataFrame
     records: int
+    #: ``record``, ``line``, ``offset`` and ``raw`` of the valid records; None unless asked for
+    origins: pl.DataFrame | None
 
 
 @dataclass(kw_only=True)
@@ -46,6 +48,8 @@ class FileCheck:
     patient: bool = False
     #: what the supplier says of the file, where that stands in an object of its own
     manifest: Callable[[], bytes] | None = None
+    #: whether valid records are wanted as they stand in the file, too
+    with_origins: bool = False
     records: int = 0
     rejected: int = 0
     #: physical lines by kind; they add up to the lines of the file
@@ -99,7 +103,9 @@ class FileCheck:
         records = sum(block.records for block in blocks)
         self.records += records
         self.rejected += len(bad) + sum(frame.height for frame in damaged)
-        return Part(_without(parsed, bad), together, records)
+        valid = _without(parsed, bad)
+        origins = _origins(blocks, valid[RECORD]) if self.with_origins else None
+        return Part(valid, together, records, origins)
 
 
 def check_file(
@@ -108,6 +114,7 @@ def check_file(
     *,
     patient: bool = False,
     manifest: Callable[[], bytes] | None = None,
+    with_origins: bool = False,
 ) -> FileCheck:
     """Open a file for checking. ObjectRejectedError when it can't be read as the contract says."""
     reading = open_reading(
@@ -117,7 +124,9 @@ def check_file(
         policy=contract.columns,
         called=f"contract {contract.name} {contract.version}",
     )
-    return FileCheck(reading=reading, contract=contract, patient=patient, manifest=manifest)
+    return FileCheck(
+        reading=reading, contract=contract, patient=patient, manifest=manifest, with_origins=with_origins
+    )
 
 
 def too_bad(contract: Contract, rejected: int, read: int, commonest: str) -> ObjectRejectedError | None:
@@ -145,6 +154,12 @@ def _without(parsed: Parsed, bad: pl.Series) -> pl.DataFrame:
 def _within(block: Block, records: pl.Series) -> pl.Series:
     first = block.place.records
     return records.filter((records > first) & (records <= first + block.records))
+
+
+def _origins(blocks: Sequence[Block], records: pl.Series) -> pl.DataFrame:
+    found = [block.origins(_within(block, records)) for block in blocks]
+    schema = {name: REJECTION_SCHEMA[name] for name in ("record", "line", "offset", "raw")}
+    return pl.concat([pl.DataFrame(schema=schema), *found])
 
 
 def _with_origins(block: Block, broken: pl.DataFrame, bad: pl.Series) -> pl.DataFrame:

@@ -43,6 +43,9 @@ class Verdict(BaseModel):
     rows: str | None = None
     #: Parquet with one row a broken rule, columns of `Rejection`
     rejected: str | None = None
+    #: Parquet with number, line, offset and raw text of each record that passed validation; only
+    #: where a lookup may refuse some of them still
+    origins: str | None = None
     #: how the object was read, as JSON; records are numbered alike only where it is the same
     dialect: str = ""
     #: fields of it that nothing in the object tells, such as the quote where there is none
@@ -51,6 +54,8 @@ class Verdict(BaseModel):
     references: dict[str, str] = {}
     #: lookup dataset -> rows without a match
     unmatched: dict[str, int] = {}
+    #: reference dataset that lacks a key -> seconds after the upload for which a held object waits for it
+    waits: dict[str, float] = {}
 
 
 class Rejection(BaseModel):

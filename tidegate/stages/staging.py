@@ -84,7 +84,7 @@ class Staging:
             if not line.endswith(b"\n"):
                 break
             verdict = Verdict.model_validate_json(line)
-            files = (verdict.rows, verdict.rejected)
+            files = (verdict.rows, verdict.rejected, verdict.origins)
             if all(self.path(name).exists() for name in files if name is not None):
                 found[verdict.object_id, verdict.attempt] = verdict
         return found

@@ -66,18 +66,21 @@ def _validate_file(
     staging: Staging,
     manifest: Callable[[], bytes],
 ) -> Verdict:
-    checked = check_file(raw, contract, manifest=manifest)
+    checked = check_file(raw, contract, manifest=manifest, with_origins=contract.refuses_unmatched)
     object_id, attempt = claimed.object.object_id, claimed.attempt
     valid, rules = 0, Counter[str]()
     problem: ObjectRejectedError | None = None
     with (
         staging.spool(staging.name(object_id, attempt, "validated.parquet")) as rows,
         staging.spool(staging.name(object_id, attempt, "rejected.parquet")) as rejected,
+        staging.spool(staging.name(object_id, attempt, "origins.parquet")) as origins,
     ):
         try:
             for part in checked.parts():
                 valid += part.valid.height
                 rows.add(part.valid.drop(LINE))
+                if part.origins is not None:
+                    origins.add(part.origins)
                 if part.rejections.height:
                     rules.update(dict(part.rejections["rule"].value_counts().iter_rows()))
                     rejected.add(part.rejections)
@@ -98,6 +101,7 @@ def _validate_file(
         }
         if problem is not None:
             return _held(claimed, contract, problem, **values)
+        values["origins"] = origins.close() if contract.refuses_unmatched else None
         return _verdict(claimed, contract, state=VerdictState.PASSED, rows=rows.close(), **values)
 
 
