@@ -23,7 +23,7 @@ from tidegate.contracts import Budget, Columns, Contract, ControlTotals, Dialect
 from tidegate.contracts.exports.examples import example
 from tidegate.contracts.exports.json_schema import json_schema
 from tidegate.contracts.exports.odcs import odcs
-from tidegate.contracts.exports.sentences import sentence
+from tidegate.contracts.exports.sentences import bad_rows, sentence
 from tidegate.contracts.registry import Registry, load_registry
 from tidegate.operations.contract_check import current
 from tidegate.operations.contract_show import Form, show, write_pages
@@ -209,6 +209,23 @@ def test_the_document_says_what_the_contract_says() -> None:
 
 
 # -- sentences and examples ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unmatched", "words"),
+    [
+        ("keep", ""),
+        ("reject", "A row whose `code` is not in `id` of the dataset codes breaks a rule."),
+        (
+            "hold",
+            "A file with a row whose `code` is not in `id` of the dataset codes is held until it is there.",
+        ),
+    ],
+)
+def test_what_a_lookup_refuses_is_told(unmatched: Any, words: str) -> None:
+    enrich = {"enrich": [{"lookup": "codes", "on": {"code": "id"}, "take": {}, "unmatched": unmatched}]}
+    told = bad_rows(described() | enrich)
+    assert [line for line in told if "codes" in line] == [words] * bool(words)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ LINE_OF_ARGUMENT = LINE_OF_CONTRACT + 7
         ("load=Merge(key='order_id'),", 0, "write key=['order_id']"),
         ("enrich=[\n        Lookup(dataset='shops', on={}, take={}),\n    ],", 1, "no contract declares"),
         ("enrich=[Lookup(dataset='x', on={}, take={}, unmatched='drop')],", 0, "use keep, reject or hold"),
+        ("enrich=[Lookup(dataset='x', on={}, take={}, hold_seconds=float('inf'))],", 0, "seconds from 0 to"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_an_argument_is_told_with_its_line(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tidegate import clock
 from tidegate.events import Event, EventType, ObjectUploaded, Via
-from tidegate.events.model import event_id
+from tidegate.events.model import event_id, iso
 from tidegate.ledger import Owner, Upload, open_ledger, queries
 from tidegate.ledger.states import FINAL_STATES
-from tidegate.ledger.tables import PROJECTIONS
+from tidegate.ledger.tables import PROJECTIONS, objects, waits
 from tidegate.objects import ObjectVersion
 from tidegate.settings import load_settings
 
@@ -35,6 +35,10 @@ class LedgerMachine(RuleBasedStateMachine):
         #: object id -> run that holds it
         self.held: dict[str, str] = {}
         self.batches: dict[str, dict[str, int]] = {}
+        #: number of the reference's newest snapshot; 0 before its first load
+        self.snapshot = 0
+        #: whether the load that published it died before the ledger heard of it
+        self.untold = False
 
     def teardown(self) -> None:
         self.ledger.close()
@@ -87,6 +91,46 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         assert self.ledger.append([final, final]) == 1
         assert self.ledger.append([final]) == 0
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), in_time=st.booleans())
+    def hold(self, data: st.DataObject, in_time: bool) -> None:
+        """An object lacks a key in some snapshot, which may not be the newest any more."""
+        object_id = data.draw(st.sampled_from(sorted(self.held)))
+        seen = data.draw(st.integers(0, self.snapshot))
+        attempt = self.batches[self.held.pop(object_id)][object_id]
+        until = clock.now() + timedelta(hours=1 if in_time else -1)
+        held = Event(
+            id=event_id(EventType.QUARANTINED, object_id, attempt),
+            type=EventType.QUARANTINED,
+            time=clock.now(),
+            subject="file:///l",
+            dataset="d",
+            object_id=object_id,
+            correlation_id=object_id,
+            attempt=attempt,
+            data={
+                "reason": "",
+                "references": {"r": f"r/{seen}" if seen else ""},
+                "waits_until": {"r": iso(until)},
+            },
+        )
+        for _ in range(2):
+            self.ledger.settle([held], self._latest)
+        self.untold = False
+        expected = "pending" if in_time and seen != self.snapshot else "quarantined"
+        assert self.ledger.ask(queries.by_id, [object_id])[object_id].state == expected
+
+    @rule(dies=st.booleans())
+    def load_reference(self, dies: bool) -> None:
+        self.snapshot += 1
+        self.untold = dies
+        if not dies:
+            self.ledger.settle([], self._latest)
+
+    def _latest(self, reference: str) -> str | None:
+        assert reference == "r"
+        return f"r/{self.snapshot}" if self.snapshot else None
 
     @rule(run=RUNS)
     def fail(self, run: str) -> None:
@@ -152,6 +196,15 @@ class LedgerMachine(RuleBasedStateMachine):
         for entry in entries:
             assert entry.state in (*FINAL_STATES, "pending", "running", "failed")
             assert (entry.state == "running") == (entry.object_id in self.held)
+
+    @invariant()
+    def nothing_waits_for_what_has_come(self) -> None:
+        with self.ledger.reading() as connection:
+            found = connection.execute(sa.select(waits, objects.c.state).join(objects)).mappings().all()
+        for row in found:
+            assert row["state"] == "quarantined"
+            current = row["snapshot"] == (self._latest("r") or "")
+            assert current or self.untold or row["until"] < clock.now()
 
     @invariant()
     def the_log_alone_gives_the_same_tables(self) -> None:

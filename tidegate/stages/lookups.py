@@ -26,7 +26,7 @@ class Unmatched:
     """The rows for which a lookup found nothing."""
 
     lookup: Lookup
-    #: ``_record``, and the row's own key under the names of its columns
+    #: ``_record``, and unless they are kept, their own key under the names of its columns
     rows: pl.DataFrame
 
     @property
@@ -55,7 +55,8 @@ def look_up(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> tuple[pl.Laz
         how="left",
         maintain_order="left",
     )
-    return joined.drop(_FOUND), joined.filter(pl.col(_FOUND).is_null()).select(RECORD, *lookup.on)
+    told = [] if lookup.unmatched == "keep" else list(lookup.on)
+    return joined.drop(_FOUND), joined.filter(pl.col(_FOUND).is_null()).select(RECORD, *told)
 
 
 def rejections(found: Sequence[Unmatched], origins: Path) -> pl.DataFrame:

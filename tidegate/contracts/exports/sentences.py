@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.contracts.columns import Columns, Parse
 from tidegate.contracts.describe import full
 from tidegate.contracts.dialect import DETECT, Dialect
-from tidegate.contracts.policies import Budget, ControlTotals
+from tidegate.contracts.policies import Budget, ControlTotals, Lookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -184,11 +184,28 @@ def bad_rows(told: Mapping[str, Any]) -> Iterator[str]:
         limits.append(f"more than {budget['max_share'] * 100:.10g} % of the rows")
     what = " or ".join([*limits, "all rows"])
     yield f"When {what} of a file break a rule, the whole file is held and none of its rows is loaded."
+    yield from _lookups(told)
     if told["totals"]:
         totals = full(ControlTotals, told["totals"])
         where = "its last lines" if totals["trailer"] else f"the file `{totals['manifest']}` beside it"
         yield f"A file whose rows are not what {where} says they are is held as a whole."
     yield _again(told["load"])
+
+
+def _lookups(told: Mapping[str, Any]) -> Iterator[str]:
+    for step in told["enrich"]:
+        if "lookup" not in step:
+            continue
+        lookup = full(Lookup, {name: value for name, value in step.items() if name != "lookup"})
+        own = ", ".join(f"`{name}`" for name in lookup["on"])
+        others = ", ".join(f"`{name}`" for name in lookup["on"].values())
+        if lookup["unmatched"] == "reject":
+            yield f"A row whose {own} is not in {others} of the dataset {step['lookup']} breaks a rule."
+        elif lookup["unmatched"] == "hold":
+            yield (
+                f"A file with a row whose {own} is not in {others} of the dataset {step['lookup']} is held "
+                "until it is there."
+            )
 
 
 def _again(load: Mapping[str, Any]) -> str:
