@@ -10,7 +10,7 @@ import pytest
 from tests.unit.lookup_kit import Shopping, closings, shops
 from tidegate import clock
 from tidegate.ledger import queries
-from tidegate.operations import ingest, quarantine
+from tidegate.operations import contract_test, ingest, quarantine
 from tidegate.operations.quarantine import Selection
 from tidegate.operations.why import tell_why
 from tidegate.warehouse import HeldSelection
@@ -291,3 +291,12 @@ def test_a_version_that_is_held_leaves_the_one_before_in_the_table(system: Shopp
     system.load_shops("A", "Z")
     system.run()
     assert (system.state(obj), system.table()) == ("loaded", [(1, "in A"), (2, "in Z")])
+
+
+def test_a_contract_tried_on_what_a_lookup_held_finds_nothing_new(system: Shopping) -> None:
+    system.orders("1", "1,A,", "2,Z,", "0,A,")
+    system.run()
+    outcome = contract_test.try_contract(system.project, "orders", last=0, quarantine=True)
+    (tried,) = outcome.objects
+    assert (tried.accepted_before, tried.refused_before) == (2, 1)
+    assert (tried.accepted_now, tried.newly_accepted, tried.newly_refused) == (2, 0, 0)
