@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from tidegate.reading import RECORD, REJECTION_SCHEMA
-from tidegate.stages.sentences import choice, shown
+from tidegate.stages.sentences import one_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,10 @@ def _told(one: Unmatched) -> pl.DataFrame:
     together = "together " if len(own) > 1 else ""
     rest = f"which {together}{one.lookup.dataset} does not have in its {_columns(others)}"
     subject = pl.concat_str(
-        [pl.format("{} is {}", pl.lit(name), shown(text)) for name, text in zip(own, texts, strict=True)],
+        [
+            pl.format("{} is {}", pl.lit(one_line(name)), shown(text))
+            for name, text in zip(own, texts, strict=True)
+        ],
         separator=" and ",
     )
     return one.missing.select(
@@ -106,7 +109,7 @@ def never_loaded_reason(absent: Sequence[Lookup], holding: Sequence[Lookup], con
 
 
 def _again(lookups: Sequence[Lookup], contract: Contract, rule: str) -> str:
-    names = choice(dict.fromkeys(lookup.dataset for lookup in lookups))
+    names = " or ".join(dict.fromkeys(lookup.dataset for lookup in lookups))
     seconds = max(lookup.hold_seconds for lookup in lookups)
     return (
         f"It is tried again when {names} is loaded within {seconds:g} s of the upload; after that, "
@@ -122,10 +125,10 @@ def _lacking(one: Unmatched) -> str:
     more = f" and {keys.height - _NAMED} more" if keys.height > _NAMED else ""
     rows = f"{missing.height} row{'s have keys' if missing.height > 1 else ' has a key'}"
     return (
-        f"{rows} in {', '.join(own)} that {one.lookup.dataset} does not have in its "
+        f"{rows} in {one_line(', '.join(own))} that {one.lookup.dataset} does not have in its "
         f"{_columns(list(one.lookup.on.values()))}: {', '.join(named)}{more}"
     )
 
 
 def _columns(names: Sequence[str]) -> str:
-    return f"column{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    return one_line(f"column{'s' if len(names) > 1 else ''} {', '.join(names)}")
