@@ -157,9 +157,12 @@ def _within(block: Block, records: pl.Series) -> pl.Series:
 
 
 def _origins(blocks: Sequence[Block], records: pl.Series) -> pl.DataFrame:
-    found = [block.origins(_within(block, records)) for block in blocks]
     schema = {name: REJECTION_SCHEMA[name] for name in ("record", "line", "offset", "raw")}
-    return pl.concat([pl.DataFrame(schema=schema), *found])
+    found = [pl.DataFrame(schema=schema)]
+    for block in blocks:
+        own = _within(block, records).alias("record")
+        found.append(own.to_frame().hstack(block.origins(own)))
+    return pl.concat(found)
 
 
 def _with_origins(block: Block, broken: pl.DataFrame, bad: pl.Series) -> pl.DataFrame:
