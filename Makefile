@@ -7,6 +7,9 @@ CHEAP := tests/unit tests/conformance tests/golden tests/architecture
 COSTLY := tests/integration tests/e2e
 FUZZ_SECONDS ?= 60
 
+# Every process of the tests would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The newest Python that really runs: pyenv leaves shims for versions that are not active.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -23,7 +26,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@set -e; \
 	if command -v uv >/dev/null; then \
 		test -x $(BIN)/python || uv venv --quiet --clear --python '$(or $(PYTHON),>=3.11,<3.14)' .venv; \
-		uv pip install --quiet --python $(BIN)/python --require-hashes -r constraints.txt; \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r constraints.txt; \
 		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
 		touch $@; exit; \
 	fi; \
@@ -41,7 +44,7 @@ demo: setup ## start everything, drop a week of real flights, show where each ro
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
 test: test-fast ## every test: the fast ones, the slow ones, then those that start servers
-	$(BIN)/pytest $(CHEAP) -m "slow or integration or e2e"
+	$(BIN)/pytest $(CHEAP) -m "slow or integration or e2e" -n 2 --dist loadfile
 	$(BIN)/pytest $(COSTLY) -n 2 --dist loadfile
 
 test-fast: setup ## the tests that need no server and take no time

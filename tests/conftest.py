@@ -1,8 +1,15 @@
 """Servers that stand in for the clouds, one of each for the whole test run."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _contracts_are_compiled_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python takes a module for the same when its size and the second of its last change are.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
 
 @pytest.fixture(scope="session")

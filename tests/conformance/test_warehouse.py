@@ -17,7 +17,11 @@ from tidegate.warehouse import Outcome, Warehouse
 LOADED, QUARANTINED = Outcome.LOADED, Outcome.QUARANTINED
 SUPERSEDED, DUPLICATE = Outcome.SUPERSEDED, Outcome.DUPLICATE
 
-POLICIES = [Append(), Merge(key=["id"]), Replace()]
+POLICIES = [
+    pytest.param(Append(), id="Append"),
+    pytest.param(Merge(key=["id"]), id="Merge", marks=pytest.mark.slow),
+    pytest.param(Replace(), id="Replace", marks=pytest.mark.slow),
+]
 A, B = (1, "a", 0), (2, "b", 0)
 
 
@@ -31,7 +35,7 @@ def stage(warehouse: Warehouse, tmp_path: Path) -> Stage:
     return Stage(tmp_path / "staging", warehouse, Append())
 
 
-@pytest.fixture(params=POLICIES, ids=lambda policy: type(policy).__name__)
+@pytest.fixture(params=POLICIES)
 def any_stage(request: pytest.FixtureRequest, warehouse: Warehouse, tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(tmp_path / "staging", warehouse, request.param)
     yield stage

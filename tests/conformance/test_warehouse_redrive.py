@@ -16,7 +16,11 @@ from tidegate.errors import AccountingError
 from tidegate.warehouse import HeldSelection, LoadOutcome, LoadRequest, Outcome, Warehouse
 from tidegate.warehouse.plan import REREAD
 
-POLICIES: list[LoadPolicy] = [Append(), Merge(key=["id"]), Replace()]
+POLICIES = [
+    pytest.param(Append(), id="Append"),
+    pytest.param(Merge(key=["id"]), id="Merge", marks=pytest.mark.slow),
+    pytest.param(Replace(), id="Replace", marks=pytest.mark.slow),
+]
 ONE = version("a.csv", 1)
 READ = '{"delimiter": ","}'
 FOUND = "id, value, _record, _contract_version, _loaded_at"
@@ -28,7 +32,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
     return WAREHOUSES[request.param](tmp_path / "state")
 
 
-@pytest.fixture(params=POLICIES, ids=lambda policy: type(policy).__name__)
+@pytest.fixture(params=POLICIES)
 def stage(request: pytest.FixtureRequest, warehouse: Warehouse, tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(tmp_path / "staging", warehouse, request.param)
     yield stage
@@ -217,7 +221,7 @@ def test_under_another_policy_a_redrive_still_adds_only(warehouse: Warehouse, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("kind", WAREHOUSES)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-POLICIES = ["Append()", 'Merge(key=["order_id"])', "Replace()"]
+POLICIES = [
+    pytest.param("Append()", id="Append"),
+    pytest.param('Merge(key=["order_id"])', id="Merge", marks=pytest.mark.slow),
+    pytest.param("Replace()", id="Replace", marks=pytest.mark.slow),
+]
 
 
-@pytest.fixture(params=POLICIES, ids=lambda load: load.partition("(")[0])
+@pytest.fixture(params=POLICIES)
 def pipeline(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pipeline]:
