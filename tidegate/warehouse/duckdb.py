@@ -113,7 +113,7 @@ class DuckDBWarehouse:
             raise UsageError(
                 "Give one statement that reads: SELECT, FROM, WITH, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN."
             )
-        with self._reading() as con:
+        with self._reading(keep=False) as con:
             if con is None:
                 raise UsageError(_NOTHING)
             con.execute("SET enable_external_access = false; SET lock_configuration = true")
@@ -132,20 +132,20 @@ class DuckDBWarehouse:
             return change(con)
 
     @contextmanager
-    def _reading(self) -> Iterator[DuckDBPyConnection | None]:
+    def _reading(self, *, keep: bool = True) -> Iterator[DuckDBPyConnection | None]:
         """The file, read-only and in today's layout; None when nothing was ever loaded."""
         if not self.path.exists():
             yield None
             return
         with translated(self.path):
-            with opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
+            with opened(self.path, read_only=True, lock_timeout=self.lock_timeout, keep=keep) as con:
                 found = layout.version(con)
                 if found in {0, layout.newest()}:
                     yield con if found else None
                     return
             with opened(self.path, read_only=False, lock_timeout=self.lock_timeout) as con:
                 layout.bring_up_to_date(con)
-            with opened(self.path, read_only=True, lock_timeout=self.lock_timeout) as con:
+            with opened(self.path, read_only=True, lock_timeout=self.lock_timeout, keep=keep) as con:
                 yield con
 
 
