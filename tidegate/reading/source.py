@@ -6,6 +6,8 @@ import bz2
 import errno
 import gzip
 import io
+import lzma
+import struct
 import sys
 import zipfile
 import zlib
@@ -88,6 +90,9 @@ class Stream:
 
 def _errors_of(compression: str) -> tuple[type[Exception], ...]:
     plain: tuple[type[Exception], ...] = (EOFError, zlib.error, zipfile.BadZipFile)
+    if compression == "zip":
+        # A member may be compressed in ways of its own.
+        return (*plain, lzma.LZMAError, struct.error, NotImplementedError)
     return (*plain, _zstd().ZstdError) if compression == "zstd" else plain
 
 
@@ -117,7 +122,7 @@ def _decompressed(raw: BinaryIO, compression: str) -> BinaryIO:
 def _only_member(raw: BinaryIO) -> BinaryIO:
     try:
         archive = zipfile.ZipFile(raw)
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        members = [member for member in archive.infolist() if not member.filename.endswith("/")]
         if len(members) == 1:
             return cast("BinaryIO", archive.open(members[0]))
     except (RuntimeError, NotImplementedError, ValueError) as error:
@@ -127,11 +132,15 @@ def _only_member(raw: BinaryIO) -> BinaryIO:
         # A directory that is said to begin before the file does.
         if error.errno != errno.EINVAL:
             raise
-        raise ObjectRejectedError(
-            "The zip archive is damaged. Upload it again.", rule="compression"
-        ) from error
+        raise ObjectRejectedError(_DAMAGED_ARCHIVE, rule="compression") from error
+    except (LookupError, ArithmeticError, struct.error) as error:
+        # zipfile checks little of what an archive says of itself before it calculates with it.
+        raise ObjectRejectedError(_DAMAGED_ARCHIVE, rule="compression") from error
     msg = f"The zip archive holds {len(members)} files; one is expected. Upload each by itself."
     raise ObjectRejectedError(msg, rule="compression")
+
+
+_DAMAGED_ARCHIVE = "The zip archive is damaged. Upload it again."
 
 
 def _zstd() -> Any:
