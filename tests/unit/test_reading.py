@@ -266,3 +266,14 @@ def test_declarations_that_number_records_otherwise_make_another_dialect() -> No
 def test_a_byte_order_mark_within_the_file_is_text() -> None:
     reading = opened("a,b\n\ufeff1,2\n".encode(), block_bytes=4)
     assert rows(reading) == [(1, 2, "\ufeff1", "2")]
+
+
+def test_another_delimiter_than_agreed_is_told_as_such() -> None:
+    with pytest.raises(ObjectRejectedError) as caught:
+        opened(b"a,b\n1,2\n", dialect=Dialect(delimiter=";"))
+    assert str(caught.value) == (
+        "The fields of the file are divided by ',', but the contract says ';'. "
+        "Write it as agreed, or let the contract detect it."
+    )
+    with pytest.raises(ObjectRejectedError, match="missing: 'b'; not expected: 'c'"):
+        opened(b"a;c\n1;2\n", dialect=Dialect(delimiter=";"))

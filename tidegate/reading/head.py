@@ -121,8 +121,24 @@ class HeadFinder:
             raise ObjectRejectedError(msg, rule="header")
         best = next((one for one in sound if one.match.fits), None)
         best = best or max(sound, key=lambda one: one.match.found)
+        if not best.match.fits:
+            self._refuse_other_delimiter(start)
         self._take(start, best)
         return best
+
+    def _refuse_other_delimiter(self, start: int) -> None:
+        """Say so when the header would fit if only its fields were divided as they are."""
+        line, width = self.text[start : _SCANNER.line_end(self.text, start)], len(self.matcher.columns)
+        for mark in _split(_COMMON_DELIMITERS):
+            quotes = [quote for quote in self._quotes() if mark in line and quote != mark]
+            for quote in quotes:
+                found = self._candidate(start, Grammar(mark, quote, self._escape(), width))
+                if found is not None and found.match.fits:
+                    msg = (
+                        f"The fields of the file are divided by {mark.decode()!r}, but {self.called} says "
+                        f"{self.dialect.delimiter!r}. Write it as agreed, or let the contract detect it."
+                    )
+                    raise ObjectRejectedError(msg, rule="header")
 
     def _search(self, start: int) -> _Candidate:
         """The first line whose names fit; when none does, the one that has most of them."""
