@@ -63,6 +63,7 @@ def declaration(argument: str, **changes: str) -> str:
 
 
 LINE_OF_ARGUMENT = LINE_OF_CONTRACT + 7
+LOOKUP = "Lookup(dataset='x', on={'a': 'b'}, take={}"
 
 
 @pytest.mark.parametrize(
@@ -85,9 +86,20 @@ LINE_OF_ARGUMENT = LINE_OF_CONTRACT + 7
         ("budget=Budget(max_rows=-1),", 0, "use 0 or more"),
         ("load=Append,", 0, "use Append()"),
         ("load=Merge(key='order_id'),", 0, "write key=['order_id']"),
-        ("enrich=[\n        Lookup(dataset='shops', on={}, take={}),\n    ],", 1, "no contract declares"),
-        ("enrich=[Lookup(dataset='x', on={}, take={}, unmatched='drop')],", 0, "use keep, reject or hold"),
-        ("enrich=[Lookup(dataset='x', on={}, take={}, hold_seconds=float('inf'))],", 0, "seconds from 0 to"),
+        (f"enrich=[\n        {LOOKUP}),\n    ],", 1, "no contract declares"),
+        (f"enrich=[{LOOKUP}, unmatched='drop')],", 0, "use keep, reject or hold"),
+        (f"enrich=[{LOOKUP}, hold_seconds=float('inf'))],", 0, "seconds from 0 to"),
+        (f"enrich=[{LOOKUP}, hold_seconds='60')],", 0, "seconds from 0 to"),
+        ("enrich=[Lookup(dataset='x', on={}, take={})],", 0, "matches nothing"),
+        ("enrich=[Lookup(dataset='x', on='b', take={})],", 0, "column here"),
+        ("enrich=[Lookup(dataset='x', on={'a': 'b'}, take={'_record': 'b'})],", 0, "are the engine's"),
+        (f"normalize=[{LOOKUP})],", 0, "move it there"),
+        ("enrich=['shops'],", 0, "neither a function nor a Lookup"),
+        (
+            "enrich=[Lookup(dataset='orders', on={'order_id': 'order_id'}, take={})],",
+            0,
+            "waits for itself: orders -> orders",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_in_an_argument_is_told_with_its_line(
@@ -177,3 +189,21 @@ def test_a_single_file_is_judged_alike(tmp_path: Path) -> None:
     file.write_text(declaration("budget=Budget(max_rows=-1),"))
     with pytest.raises(ContractError, match=rf"{file.name}, line {LINE_OF_ARGUMENT}: .*use 0 or more"):
         load_contract(file)
+
+
+def test_names_that_differ_only_in_capitals_are_one_where_capitals_are_ignored(tmp_path: Path) -> None:
+    text = declaration("columns=Columns(ignore_case=True),").replace("    note:", "    Note: str\n    note:")
+    _, told = refused(tmp_path, text)
+    assert "makes 'Note' and 'note' one name" in told
+
+
+def test_datasets_that_wait_for_each_other_are_told(tmp_path: Path) -> None:
+    package = tmp_path / f"contracts_{uuid.uuid4().hex}"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for own, other in (("orders", "shops"), ("shops", "towns"), ("towns", "orders")):
+        lookup = f"enrich=[Lookup(dataset='{other}', on={{'order_id': 'order_id'}}, take={{}})],"
+        text = declaration(lookup, name=f'"{own}"', keys=f'["{own}/*.csv"]')
+        (package / f"{own}.py").write_text(text)
+    with pytest.raises(ContractError, match="orders -> shops -> towns -> orders"):
+        load_registry(package.name, tmp_path)

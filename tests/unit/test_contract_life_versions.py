@@ -404,6 +404,24 @@ def test_a_lookup_must_match_columns_that_are_there_and_alike(on: dict[str, str]
         current(orders, Registry({"orders": orders, "shops": shops}))
 
 
+def test_a_lookup_takes_no_name_that_the_rows_have() -> None:
+    shops = dataclasses.replace(BASE, name="shops", normalize=[])
+    twice = Lookup(dataset="shops", on={"order_id": "order_id"}, take={"x": "note"})
+    for enrich in ([twice, twice], [dataclasses.replace(twice, take={"order_id": "note"})]):
+        orders = with_(enrich=enrich)
+        with pytest.raises(ContractError, match="a column that the rows have already"):
+            current(orders, Registry({"orders": orders, "shops": shops}))
+
+
+def test_a_column_that_no_table_keeps_is_found_before_a_file_comes(snapshots: Snapshots) -> None:
+    def stamped(rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.with_columns(seen=pl.lit(None, dtype=pl.Datetime("ns", "UTC")))
+
+    (problem,), recorded = judged(snapshots, write=True, normalize=[stamped])
+    assert "no column type keeps Datetime(time_unit='ns', time_zone='UTC') exactly" in problem
+    assert not recorded
+
+
 def test_a_record_that_is_none_says_what_to_do(snapshots: Snapshots) -> None:
     with pytest.raises(UsageError, match="Recorded versions: none"):
         snapshots.read("orders", "9.9.9")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from tidegate.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 #: Longer waits are mistakes, and no date may lie that far ahead.
 _TEN_YEARS = 315_360_000
@@ -66,7 +67,9 @@ class Lookup:
     hold_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.hold_seconds <= _TEN_YEARS:
+        self._check_names()
+        seconds: object = self.hold_seconds
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds <= _TEN_YEARS:
             msg = (
                 f"Lookup(hold_seconds={self.hold_seconds!r}) can't be used; give seconds from 0 to "
                 f"{_TEN_YEARS} (ten years)."
@@ -75,6 +78,20 @@ class Lookup:
         if self.unmatched not in ("keep", "reject", "hold"):
             msg = f"Lookup(unmatched={self.unmatched!r}) can't be used; use keep, reject or hold."
             raise ContractError(msg, field="unmatched")
+
+    def _check_names(self) -> None:
+        given: dict[str, object] = {"on": self.on, "take": self.take}
+        for name, names in given.items():
+            if not isinstance(names, Mapping):
+                msg = f"Lookup({name}={names!r}) can't be used; write {{'column here': 'column there'}}."
+                raise ContractError(msg, field=name)
+        if not self.on:
+            msg = f"Lookup(on={{}}) matches nothing; say which column here is which one of {self.dataset}."
+            raise ContractError(msg, field="on")
+        own = next((name for name in self.take if name.startswith("_")), None)
+        if own is not None:
+            msg = f"Lookup(take={{{own!r}: …}}) can't be used: names with _ in front are the engine's."
+            raise ContractError(msg, field="take")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,28 @@ class Registry:
                     )
                     place = self.place(contract.name, ("enrich", number, "dataset"))
                     raise ContractError(f"{place}: {msg}" if place else msg)
+        self._refuse_circles()
+
+    def _refuse_circles(self) -> None:
+        """Datasets that look up each other would wait for each other."""
+        done: set[str] = set()
+
+        def follow(dataset: str, path: tuple[str, ...]) -> None:
+            if dataset in path:
+                circle = [*path[path.index(dataset) :], dataset]
+                place = self.place(path[-1], ("enrich",))
+                msg = (
+                    f"Contract {path[-1]!r} looks up {dataset!r}, and so a dataset waits for itself: "
+                    f"{' -> '.join(circle)}. Take one of these lookups out."
+                )
+                raise ContractError(f"{place}: {msg}" if place else msg)
+            if dataset not in done:
+                for lookup in self._contracts[dataset].lookups:
+                    follow(lookup.dataset, (*path, dataset))
+                done.add(dataset)
+
+        for name in self._contracts:
+            follow(name, ())
 
     def __iter__(self) -> Iterator[Contract]:
         return iter(self._contracts.values())

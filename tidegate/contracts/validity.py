@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tidegate.contracts.columns import Parse
-from tidegate.contracts.policies import Append, Merge, Replace
+from tidegate.contracts.policies import Append, Lookup, Merge, Replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tidegate.contracts.model import Contract
     from tidegate.contracts.places import Where
@@ -38,6 +38,7 @@ def mistakes(contract: Contract) -> list[Mistake]:
     found = (
         *_texts(contract),
         *_policies(contract),
+        *_steps(contract),
         *_column_policy(contract, columns),
         *_parse_rules(contract, columns),
         *_totals(contract, columns),
@@ -72,6 +73,16 @@ def _texts(contract: Contract) -> Iterator[tuple[Where, str]]:
             )
     if isinstance(contract.null_tokens, str):
         yield ("null_tokens",), f"null_tokens = {contract.null_tokens!r} is one text; give a list of texts."
+
+
+def _steps(contract: Contract) -> Iterator[tuple[Where, str]]:
+    steps: Sequence[Any] = contract.normalize
+    for number, step in enumerate(steps):
+        if isinstance(step, Lookup):
+            yield (
+                ("normalize", number),
+                f"normalize has the lookup in {step.dataset!r}, and lookups belong to enrich; move it there.",
+            )
 
 
 def _policies(contract: Contract) -> Iterator[tuple[Where, str]]:
@@ -123,6 +134,15 @@ def _column_policy(contract: Contract, columns: dict[str, Any]) -> Iterator[tupl
                 "null; mark those that may with pa.Field(nullable=True), or use missing='hold'."
             ),
         )
+    if policy.ignore_case:
+        lower: dict[str, str] = {}
+        for name in columns:
+            same = lower.setdefault(name.casefold(), name)
+            if same != name:
+                yield (
+                    ("columns", "ignore_case"),
+                    f"columns.ignore_case makes {same!r} and {name!r} one name; take it out, or rename one.",
+                )
     if contract.dialect.header_lines == 0 and (policy.aliases or policy.ignore_case):
         field = "aliases" if policy.aliases else "ignore_case"
         yield (

@@ -50,6 +50,17 @@ def current(contract: Contract, registry: Registry) -> dict[str, Any]:
     return describe(contract, table_columns(contract, registry))
 
 
+def _unkept_columns(contract: Contract, registry: Registry) -> list[str]:
+    from tidegate.stages.schema import table_columns
+    from tidegate.warehouse.ddl import table_types
+
+    try:
+        table_types(contract, table_columns(contract, registry))
+    except ContractError as error:
+        return [f"{registry.place(contract.name)}: {error}"]
+    return []
+
+
 def _check(contract: Contract, registry: Registry, snapshots: Snapshots, *, write: bool) -> Checked:
     checked = Checked(contract.name, contract.version)
     try:
@@ -57,7 +68,9 @@ def _check(contract: Contract, registry: Registry, snapshots: Snapshots, *, writ
     except ContractError as error:
         checked.problems.append(f"{registry.place(contract.name)}: {error}")
         return checked
-    checked.problems.extend(_merge_columns(contract, registry, now["table"]))
+    checked.problems.extend(
+        _merge_columns(contract, registry, now["table"]) or _unkept_columns(contract, registry)
+    )
     known = snapshots.versions(contract.name)
     if contract.version in known:
         checked.problems.extend(_unlike_recorded(registry, now, snapshots))

@@ -42,9 +42,10 @@ def claim(project: Project, dataset: str, flow_run_id: str) -> Batch:
     steps don't even run over a table without rows.
     """
     from tidegate.stages.schema import table_columns
+    from tidegate.warehouse.ddl import table_types
 
     contract = project.registry[dataset]
-    table_columns(contract, project.registry)
+    table_types(contract, table_columns(contract, project.registry))
     ingest = project.settings.ingest
     batch = project.ledger.claim(
         contract.name,

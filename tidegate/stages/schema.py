@@ -74,7 +74,9 @@ def table_columns(contract: Contract, registry: Registry) -> dict[str, pl.DataTy
     for step in (*contract.normalize, *contract.enrich):
         if isinstance(step, Lookup):
             reference = table_columns(registry[step.dataset], registry)
-            _check_keys(contract, step, dict(frame.collect_schema()), reference)
+            here = dict(frame.collect_schema())
+            _check_keys(contract, step, here, reference)
+            _check_taken(contract, step, here)
             frame = frame.with_columns(
                 pl.lit(None, dtype=_column(contract, step, reference, source)).alias(new)
                 for new, source in step.take.items()
@@ -118,6 +120,16 @@ def _column(
             )
             raise ContractError(msg)
     return reference[source]
+
+
+def _check_taken(contract: Contract, lookup: Lookup, here: dict[str, pl.DataType]) -> None:
+    twice = next((name for name in lookup.take if name in here), None)
+    if twice is not None:
+        msg = (
+            f"Contract {contract.name!r}: the lookup in {lookup.dataset!r} takes {twice!r}, a column that "
+            "the rows have already; give what is taken another name, or drop the column in a step before."
+        )
+        raise ContractError(msg)
 
 
 def _check_keys(
