@@ -345,6 +345,14 @@ def test_wait_as_json_when_nothing_runs() -> None:
     assert "tidegate up" in found["problem"]
 
 
+def test_wait_tells_of_what_no_contract_takes(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    Story(ledger, monkeypatch).upload("in/notes.txt", None, "No data contract matches the key.")
+    done = run("wait")
+    assert done.exit_code == 3, done.output
+    assert "unmatched: in/notes.txt: No data contract matches the key." in done.stdout
+    assert run("wait").exit_code == 0
+
+
 @pytest.mark.usefixtures("project")
 def test_down_as_json_when_nothing_runs() -> None:
     assert document("down") == {"stopped": False, "left_over_processes": 0}

@@ -79,7 +79,7 @@ def finish(ledger: Ledger, obj: ObjectVersion, kind: EventType) -> None:
                 dataset="d",
                 object_id=obj.object_id,
                 correlation_id=correlation,
-                data={"reason": "because"},
+                data={"reason": "because", "report": "file:///q/"},
             )
         ]
     )
@@ -142,8 +142,54 @@ def test_what_ended_before_the_wait_began_counts_once(settings: Settings, ledger
     record(ledger, held)
     finish(ledger, held, EventType.QUARANTINED)
     first, second = look(settings, ledger), look(settings, ledger)
-    assert (first.quarantined, [one.key for one in first.objects]) == (1, ["held.csv"])
+    assert (first.held, [one.key for one in first.objects]) == (1, ["held.csv"])
     assert (second.done, second.states) == (True, {})
+
+
+@pytest.mark.parametrize("later", [EventType.REPORTED, EventType.DISCARDED])
+def test_what_follows_an_end_does_not_tell_it_again(
+    settings: Settings, ledger: Ledger, later: EventType
+) -> None:
+    held, new = s3_object("held.csv", "e1"), s3_object("new.csv", "e2")
+    record(ledger, held)
+    finish(ledger, held, EventType.QUARANTINED)
+    assert look(settings, ledger).states == {"quarantined": 1}
+    finish(ledger, held, later)
+    assert look(settings, ledger).states == {}
+    record(ledger, new)
+    finish(ledger, new, EventType.DUPLICATED)
+    waited = look(settings, ledger)
+    assert (waited.states, waited.objects) == ({"duplicate": 1}, [])
+
+
+def test_an_end_that_comes_while_it_looks_is_told_once(settings: Settings, ledger: Ledger) -> None:
+    obj = s3_object("a.csv", "e1")
+
+    def between(_work: dict[str, int], _left: int) -> None:
+        record(ledger, obj)
+        finish(ledger, obj, EventType.LOADED)
+
+    first = wait(settings, ledger, timeout=0.0, progress=between)
+    told = [first.states, look(settings, ledger).states]
+    assert told == [{"loaded": 1}, {}]
+
+
+def test_a_second_end_of_an_object_is_told(settings: Settings, ledger: Ledger) -> None:
+    held = s3_object("held.csv", "e1")
+    record(ledger, held)
+    finish(ledger, held, EventType.QUARANTINED)
+    assert look(settings, ledger).held == 1
+    finish(ledger, held, EventType.LOADED)
+    assert look(settings, ledger).states == {"loaded": 1}
+
+
+def test_what_no_contract_takes_is_told_with_its_reason(settings: Settings, ledger: Ledger) -> None:
+    notice = ObjectUploaded(object=s3_object("stray.csv", "e1"), via=Via.WATCH)
+    ledger.record([Upload(notice=notice, dataset=None, problem="No data contract matches the key.")])
+    waited = look(settings, ledger)
+    assert (waited.done, waited.held) == (True, 1)
+    (stray,) = waited.objects
+    assert (stray.key, stray.reason) == ("stray.csv", "No data contract matches the key.")
 
 
 def test_failed_objects_are_told_of_every_time(settings: Settings, ledger: Ledger) -> None:

@@ -121,8 +121,8 @@ def wait(
 
     [dim]Example:[/dim]  tidegate drop orders.csv --to orders && tidegate wait --timeout 60
 
-    Exit code 0: all that came since the last wait is loaded. 3: some of it is quarantined.
-    1: something failed, the time was over, or the system does not run.
+    Exit code 0: all that came since the last wait is loaded. 3: some of it is quarantined,
+    or no contract matches it. 1: something failed, the time was over, or the system does not run.
     """
     from tidegate.ledger import open_ledger
     from tidegate.operations.wait import wait as operation
@@ -151,7 +151,7 @@ def wait(
 def _wait_code(waited: Waited) -> int:
     if not waited.done or waited.failed:
         return FAILED
-    return QUARANTINED if waited.quarantined else DONE
+    return QUARANTINED if waited.held else DONE
 
 
 def _wait_document(waited: Waited) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Wait until nothing is pending or running, and everything that was dropped is in the ledger.
 
-What it waited for is everything that happened since the last wait ended well: an object that was
-loaded or held before this one began counts too, however fast the pipeline was.
+What it waited for is everything that ended since the last wait ended well: an object that was
+loaded or held before this one began counts too, however fast the pipeline was. Each end is told
+once; a failure is told until it is over.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import func, or_, select
 from tidegate.errors import RejectedError
 from tidegate.events import ObjectUploaded, Via
 from tidegate.ledger import Ledger, ObjectEntry, Upload, queries
+from tidegate.ledger.states import END_EVENTS
 from tidegate.ledger.tables import events, objects
 from tidegate.objects import open_store
 from tidegate.operations.drop import dropped
@@ -36,6 +38,8 @@ _CHECK_SECONDS = 1.0
 _CHUNK = 500
 #: What is not over, in the ledger's words.
 _AT_WORK = ("pending", "running")
+#: What somebody has to look at.
+_BAD = ("failed", "quarantined", "unmatched")
 
 
 @dataclass(slots=True)
@@ -51,7 +55,7 @@ class Waited:
     #: uploads that the ledger does not know yet
     unrecorded: int = 0
     seconds: float = 0.0
-    #: those that failed or are quarantined
+    #: those that failed, are quarantined or that no contract takes
     objects: list[ObjectEntry] = field(default_factory=list)
 
     @property
@@ -59,8 +63,9 @@ class Waited:
         return self.states.get("failed", 0)
 
     @property
-    def quarantined(self) -> int:
-        return self.states.get("quarantined", 0)
+    def held(self) -> int:
+        """Objects that were not loaded, and will not be before somebody did something."""
+        return self.states.get("quarantined", 0) + self.states.get("unmatched", 0)
 
 
 def wait(
@@ -100,25 +105,32 @@ def wait(
             break
         time.sleep(_LOOK_SECONDS)
     waited.seconds = time.monotonic() - began
-    _sum_up(ledger, last.seq, waited)
+    told = _sum_up(ledger, last.seq, waited)
     if waited.done:
-        last.remember(newest)
+        last.remember(told)
         unrecorded.forget()
     return waited
 
 
-def _sum_up(ledger: Ledger, since: int, waited: Waited) -> None:
-    """What became of everything that the log tells of since then, and of what is not over."""
-    touched = select(events.c.object_id).where(events.c.seq > since, events.c.object_id.is_not(None))
-    open_ones = objects.c.state.in_((*_AT_WORK, "failed"))
-    chosen = or_(objects.c.object_id.in_(touched), open_ones)
-    bad = objects.c.state.in_(("failed", "quarantined"))
+def _sum_up(ledger: Ledger, since: int, waited: Waited) -> int:
+    """What became of everything that ended since then, and what is not over; up to where in the log."""
     with ledger.reading() as connection:
+        # Asked for here and not before: what ends meanwhile is told now, or the next time, never twice.
+        newest = connection.execute(select(func.max(events.c.seq))).scalar() or 0
+        ended = select(events.c.object_id).where(
+            events.c.seq > since,
+            events.c.seq <= newest,
+            events.c.type.in_([kind.value for kind in END_EVENTS]),
+        )
+        open_ones = objects.c.state.in_((*_AT_WORK, "failed"))
+        chosen = or_(objects.c.object_id.in_(ended), open_ones)
         counted = select(objects.c.state, func.count()).where(chosen).group_by(objects.c.state)
         waited.states = dict(connection.execute(counted.order_by(objects.c.state)).tuples().all())
+        bad = objects.c.state.in_(_BAD)
         ids = connection.execute(select(objects.c.object_id).where(chosen, bad)).scalars().all()
         found = queries.by_id(connection, ids).values()
     waited.objects = sorted(found, key=lambda entry: (entry.uploaded_at, entry.key))
+    return newest
 
 
 def _hopeless(settings: Settings, work: dict[str, int], unrecorded: int) -> str:
