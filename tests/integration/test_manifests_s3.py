@@ -39,7 +39,7 @@ def test_a_file_is_judged_by_the_manifest_below_the_landing(
         run(project, "sales")
         held = project.ledger.ask(queries.by_id, [data])[data]
         assert held.state == "quarantined"
-        assert held.reason.startswith("The manifest in/checks/sales/may.json can't be read (")
+        assert held.reason.startswith("The manifest in/checks/sales/may.json is not there yet. ")
         drop(project, "in/checks/sales/may.json", '{"rows": 2, "total": 6.5}')
         assert reopen_for_manifests(project) == 1
         run(project, "sales")

@@ -13,6 +13,7 @@ from tests.unit.test_ingest import drop, run
 from tidegate.contracts.manifests import is_manifest, manifest_key
 from tidegate.events import ObjectUploaded, Via
 from tidegate.ledger import ObjectEntry, Upload, queries
+from tidegate.objects.folder import FolderStore
 from tidegate.operations import ingest, quarantine
 from tidegate.operations.manifests import reopen_for_manifests
 from tidegate.operations.project import Project, open_project
@@ -91,8 +92,10 @@ def test_a_file_before_its_manifest_is_held_and_taken_up_when_it_comes(project: 
     run(project, "sales")
     held = now(project, data)
     assert held.state == "quarantined"
-    assert held.reason.startswith(f"The manifest {KEY}.json can't be read (")
-    assert held.reason.endswith("Once it is uploaded, this object is tried again by itself.")
+    assert held.reason == (
+        f"The manifest {KEY}.json is not there yet. "
+        "Once it is uploaded, this object is tried again by itself."
+    )
     assert project.ledger.ask(queries.broken_rules, [data]) == {data: "manifest"}
     assert reopen_for_manifests(project) == 0
 
@@ -103,6 +106,16 @@ def test_a_file_before_its_manifest_is_held_and_taken_up_when_it_comes(project: 
     run(project, "sales")
     assert now(project, data).state == "loaded"
     assert reopen_for_manifests(project) == 0
+
+
+def test_a_manifest_that_is_there_and_no_file_is_called_so(project: Project) -> None:
+    data = drop(project, KEY, DATA).object_id
+    FolderStore.from_settings(project.settings).root.joinpath(f"{KEY}.json").symlink_to("/dev/null")
+    run(project, "sales")
+    reason = now(project, data).reason
+    assert reason.startswith(f"The manifest {KEY}.json can't be read: ")
+    assert reason.endswith(". Once it is uploaded, this object is tried again by itself.")
+    assert ".." not in reason
 
 
 def test_a_manifest_that_comes_while_the_file_is_judged_is_not_missed(project: Project) -> None:

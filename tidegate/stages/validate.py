@@ -127,10 +127,9 @@ def _manifest(claimed: ClaimedObject, contract: Contract, store: ObjectStore) ->
             manifest = store.stat(key)
             content = store.head(manifest, _MANIFEST_BYTES + 1)
         except RejectedError as error:
-            msg = (
-                f"The manifest {key} can't be read ({error}). Once it is uploaded, this object is tried "
-                "again by itself."
-            )
+            gone = isinstance(error, ObjectMissingError)
+            what = "is not there yet." if gone else f"can't be read: {error}"
+            msg = f"The manifest {key} {what} Once it is uploaded, this object is tried again by itself."
             raise ObjectRejectedError(msg, rule="manifest") from error
         if len(content) > _MANIFEST_BYTES:
             msg = f"The manifest {key} is larger than {_MANIFEST_BYTES:,} bytes, so it can't be one."
