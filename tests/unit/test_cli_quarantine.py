@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tidegate.cli.app import app
+from tidegate.cli.output import shortened
 from tidegate.events import ObjectUploaded, Via
 from tidegate.operations import ingest
 from tidegate.operations.project import Project, open_project
@@ -121,7 +122,56 @@ def test_held_rows_are_shown_with_line_and_reason() -> None:
     whole = run("quarantine", "show", WHOLE).stdout
     assert "held as a whole (header)" in whole
     nothing = run("quarantine", "show", ROWS, "--discarded")
-    assert (nothing.exit_code, nothing.stdout) == (0, f"Nothing of {ROWS} is discarded.\n")
+    assert (nothing.exit_code, nothing.stdout) == (0, f"Nothing of {ROWS} was discarded.\n")
+
+
+def test_what_is_shown_says_how_much_is_left_out_and_stays_in_its_lines(root: Path) -> None:
+    project = open_project(root)
+    drop(project, "orders/many.csv", "order_id,shop\n" + "".join(f'-{n},"a\nb"\n' for n in range(1, 25)))
+    process(project)
+    project.close()
+    text = run("quarantine", "show", "orders/many.csv").stdout
+    assert f"  24 rows: {RULE} in order_id\n" in text
+    assert '\n      -1,"a\\nb"\n' in text
+    assert "\n    … and 4 more; --limit 24 shows all.\n" in text
+    assert " more;" not in run("quarantine", "show", "orders/many.csv", "--limit", "24").stdout
+    assert '\n      -1,"a\\nb"\n' in run("why", "orders/many.csv").stdout
+    (shown,) = document("quarantine", "show", "orders/many.csv")
+    assert shown["rejections"][0]["raw"] == '-1,"a\nb"', "programs get it as it stands"
+    assert f"  1 row: {RULE} in order_id\n" in run("quarantine", "show", ROWS).stdout
+
+
+@pytest.mark.usefixtures("root")
+def test_a_rule_is_known_by_its_name_and_an_unknown_one_is_answered_with_those_that_are() -> None:
+    assert [one["rule"] for one in document("quarantine", "ls", "--rule", "greater_than_or_equal_to")] == [
+        RULE
+    ]
+    assert document("quarantine", "ls", "--rule", "greater_than") == []
+    assert "1 row of 1 object" in run("quarantine", "redrive", "--rule", "type", "--dry-run").stdout
+    said = f"for the rule isin. There is: {RULE}, header, type.\n"
+    assert run("quarantine", "ls", "--rule", "isin").stdout == f"Nothing is held {said}"
+    assert run("quarantine", "redrive", "--rule", "isin").stdout.endswith(f"Nothing is held {said}")
+    assert run("quarantine", "show", ROWS, "--rule", "isin").stdout == (
+        f"Nothing of {ROWS} is held for the rule isin. There is: {RULE}, type.\n"
+    )
+    discarded = run("quarantine", "ls", "--rule", "isin", "--discarded").stdout
+    assert discarded == "Nothing was discarded for the rule isin. Nor for another.\n"
+
+
+@pytest.mark.parametrize(
+    ("rule", "short"),
+    [
+        (RULE, RULE),
+        (
+            "isin(['January', 'February', 'March', 'April', 'May'])",
+            "isin(['January', 'February', 'March', …])",
+        ),
+        ("str_matches(^[A-Z]{3}-[0-9]{4}-[a-z]{12}$)", "str_matches(^[A-Z]{3}-[0-9]{4}-[a-z]{1…)"),
+        ("a_name_that_an_author_gave_and_that_never_ends", "a_name_that_an_author_gave_and_that_neve…"),
+    ],
+)
+def test_a_long_rule_is_cut_in_tables(rule: str, short: str) -> None:
+    assert shortened(rule) == short
 
 
 @pytest.mark.usefixtures("root")
@@ -140,6 +190,7 @@ def test_reports_are_exported(root: Path) -> None:
     folder = root / "out" / "orders" / ROWS / one["version"]
     assert sorted(path.name for path in folder.iterdir()) == ["rejected.csv", "report.json"]
     assert one["rows"] == 2
+    assert run("quarantine", "export", ROWS).stdout.endswith("\n1 report written.\n")
     assert len(document("quarantine", "export", "--dataset", "orders")) == 2
     assert run("quarantine", "export", "--dataset", "orders").stdout.endswith("2 reports written.\n")
 
@@ -150,9 +201,13 @@ def test_a_redrive_says_what_it_took_up() -> None:
     assert not dry["changed"]
     assert [(one["key"], one["held"]) for one in dry["objects"]] == [(ROWS, "rows"), (WHOLE, "object")]
     assert {one["state"] for one in document("objects")} == {"loaded", "quarantined"}
-    assert (
-        "1 object and 0 rows of 0 others taken up." in run("quarantine", "redrive", "--rule", "header").stdout
+    assert run("quarantine", "redrive", "--dry-run").stdout.endswith(
+        "1 object and 2 rows of 1 other would be taken up.\n"
     )
+    assert run("quarantine", "redrive", "--rule", "type", "--dry-run").stdout.endswith(
+        "\n1 row of 1 object would be taken up.\n"
+    )
+    assert run("quarantine", "redrive", "--rule", "header").stdout.endswith("\n1 object taken up.\n")
     taken = document("quarantine", "redrive")
     assert [(one["key"], one["rows"]) for one in taken["objects"]] == [(ROWS, 2)]
     assert {one["state"] for one in document("objects")} == {"pending"}

@@ -175,6 +175,8 @@ def test_what_is_held_is_chosen(append: Pipeline) -> None:
     assert chosen(object="rows.csv") == [rows.key]
     assert chosen(object=whole.url) == [whole.key]
     assert chosen(rule="greater_than_or_equal_to(1)") == [rows.key]
+    assert chosen(rule="greater_than_or_equal_to") == [rows.key]
+    assert chosen(rule="greater_than") == []
     assert chosen(rule="header") == [whole.key]
     assert chosen(contract_version="1.0.0") == [rows.key]
     assert chosen(since=held_at) == [whole.key]

@@ -275,6 +275,7 @@ def _print_story(story: Story) -> None:
 def print_records(records: list[HeldRecord]) -> None:
     """Held records for people: where each stands, what is wrong with it, and its text."""
     from tidegate.quarantine import sentence
+    from tidegate.stages.sentences import one_line
 
     out = console()
     for record in records:
@@ -282,7 +283,7 @@ def print_records(records: list[HeldRecord]) -> None:
         for reason in record.reasons:
             out.print(f"    {place}: {sentence(reason)}", soft_wrap=True)
         if record.raw is not None:
-            out.print(f"      {record.raw}", soft_wrap=True)
+            out.print(f"      {one_line(record.raw)}", soft_wrap=True)
 
 
 #: Of an event's data, what stands above already or is of use to programs only.

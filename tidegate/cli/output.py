@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+#: Characters of a rule that a table shows.
+_RULE = 40
 #: Characters in a line that no terminal shows.
 _WIDE = 10_000
 
@@ -118,6 +120,19 @@ def cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if value.tzinfo else str(value)
     return str(value)
+
+
+def shortened(rule: str) -> str:
+    """A rule for a table: its values cut, its parentheses closed. Programs get it whole."""
+    if len(rule) <= _RULE:
+        return rule
+    name, parenthesis, values = rule.partition("(")
+    end = "…])" if values.startswith("[") else "…)"
+    room = _RULE - len(f"{name}(…)")
+    if not parenthesis or room <= 0:
+        return f"{rule[:_RULE]}…"
+    whole, comma, _ = values[:room].rpartition(", ")
+    return f"{name}({whole + comma if comma else values[:room]}{end}"
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

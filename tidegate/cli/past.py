@@ -33,6 +33,7 @@ def reconcile(
     """
     from tidegate.operations.project import open_project
     from tidegate.operations.reconcile import reconcile as operation
+    from tidegate.operations.summary import count_of
 
     project = open_project()
     found = operation(
@@ -52,7 +53,7 @@ def reconcile(
         ("found", "version"), [(obj.url, obj.version) for obj in found.objects], "Nothing was missed."
     )
     verb = "would be recorded" if dry_run else "recorded"
-    console().print(f"{found.listed} objects listed: {found.recorded} {verb}, {found.known} known.")
+    console().print(f"{count_of(found.listed)} listed: {found.recorded} {verb}, {found.known} known.")
 
 
 StateOption = Annotated[
@@ -125,6 +126,7 @@ def _selection(
 def _backfill(selection: Any, output: Output, *, run: bool) -> None:
     from tidegate.operations import backfill as operation
     from tidegate.operations.project import open_project
+    from tidegate.operations.summary import count_of
 
     project = open_project()
     if run:
@@ -142,7 +144,8 @@ def _backfill(selection: Any, output: Output, *, run: bool) -> None:
             ("key", "dataset", "state", "uploaded", "contract"),
             [(e.key, e.dataset, e.state, e.uploaded_at, e.contract_version) for e in chosen.objects],
         )
-    verb = "are pending again" if run else "would be processed again"
-    console().print(f"{len(chosen.objects)} objects {verb}.")
+    count = len(chosen.objects)
+    pending = "is pending again" if count == 1 else "are pending again"
+    console().print(f"{count_of(count)} {pending if run else 'would be processed again'}.")
     for reason, count in chosen.skipped.items():
         console().print(f"{count} skipped: {reason}.")

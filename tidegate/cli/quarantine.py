@@ -19,6 +19,7 @@ from tidegate.cli.output import (
     moment,
     print_json,
     print_table,
+    shortened,
 )
 from tidegate.errors import UsageError
 
@@ -36,7 +37,7 @@ quarantine = typer.Typer(
 ObjectOption = Annotated[
     str | None, typer.Option("--object", help="Only this object: a key, a URL, an id or the end of a key.")
 ]
-RuleOption = Annotated[str | None, typer.Option(help="Only what broke this rule.")]
+RuleOption = Annotated[str | None, typer.Option(help="Only what broke this rule; its name is enough.")]
 VersionOption = Annotated[str | None, typer.Option(help="Only what was held under this contract version.")]
 OlderOption = Annotated[
     str | None, typer.Option(help="Only what is held longer than this, such as 2d or 6h.")
@@ -69,7 +70,8 @@ def ls(  # noqa: PLR0913, PLR0917 - every option narrows
     from tidegate.operations.quarantine import find
 
     selection = _selection(dataset, object_, rule, contract_version, older_than, since, discarded=discarded)
-    lines = [line for one in find(_project(), selection) for line in _lines(one)]
+    project = _project()
+    lines = [line for one in find(project, selection) for line in _lines(one)]
     if output is Output.JSON:
         print_json(lines)
         return
@@ -78,12 +80,13 @@ def ls(  # noqa: PLR0913, PLR0917 - every option narrows
         columns,
         [
             (
-                *(line["dataset"], line["key"], line["kind"], line["rule"], line["column"]),
+                *(line["dataset"], line["key"], line["kind"]),
+                *(shortened(line["rule"] or ""), line["column"]),
                 *(line["rows"], line["contract_version"], line["oldest"]),
             )
             for line in lines
         ],
-        "Nothing was discarded." if discarded else "Nothing is held.",
+        _nothing(project, selection) if not lines else "",
     )
 
 
@@ -105,16 +108,17 @@ def show(
 
     project = _project()
     shown = []
-    for one in find(project, Selection(object=key, rule=rule, discarded=discarded)):
+    selection = Selection(object=key, rule=rule, discarded=discarded)
+    for one in find(project, selection):
         wanted = HeldSelection(object_ids=(one.entry.object_id,), rule=rule, discarded=discarded)
         shown.append((one, project.warehouse.held_records(wanted, limit=limit)))
     if output is Output.JSON:
         print_json([_shown_document(one, records) for one, records in shown])
         return
     for one, records in shown:
-        _print_held(one, records)
+        _print_held(one, records, limit)
     if not shown:
-        console().print(f"Nothing of {key} is {'discarded' if discarded else 'held'}.", soft_wrap=True)
+        console().print(_nothing(project, selection), soft_wrap=True)
 
 
 @quarantine.command("export")
@@ -137,6 +141,7 @@ def export(
     """
     from tidegate.operations import reports
     from tidegate.operations.quarantine import Selection, find
+    from tidegate.operations.summary import count_of
 
     if key is None and dataset is None:
         raise UsageError("Say what to export: a KEY, or --dataset.")
@@ -153,7 +158,7 @@ def export(
         return
     for one in written:
         console().print(one.url, soft_wrap=True)
-    console().print(f"{len(written)} reports written.")
+    console().print(f"{count_of(len(written), 'report')} written.")
 
 
 @quarantine.command("redrive")
@@ -184,6 +189,8 @@ def redrive(  # noqa: PLR0913, PLR0917 - every option narrows
     else:
         plan = operation.redrive(project, selection, "tidegate quarantine redrive")
     _print_plan(plan, "would be taken up" if dry_run else "taken up", output, changed=not dry_run)
+    if rule and not plan.held and not plan.skipped and output is Output.TABLE:
+        console().print(_nothing(project, selection), soft_wrap=True)
 
 
 @quarantine.command("discard")
@@ -219,6 +226,8 @@ def discard(  # noqa: PLR0913, PLR0917 - every option narrows
     else:
         plan = operation.discard(project, selection, by=_user(), reason=reason)
     _print_plan(plan, "would be discarded" if dry_run else "discarded", output, changed=not dry_run)
+    if rule and not plan.held and not plan.skipped and output is Output.TABLE:
+        console().print(_nothing(project, selection), soft_wrap=True)
 
 
 def _project() -> Project:
@@ -321,17 +330,36 @@ def _shown_document(one: Held, records: list[HeldRecord]) -> dict[str, Any]:
     }
 
 
-def _print_held(one: Held, records: list[HeldRecord]) -> None:
+def _nothing(project: Project, selection: Selection) -> str:
+    """That nothing was found, and when it may be for the rule, which rules there are."""
+    from tidegate.operations.quarantine import rules
+
+    of = f" of {selection.object}" if selection.object else ""
+    said = f"Nothing{of} {'was discarded' if selection.discarded else 'is held'}"
+    if selection.rule is None:
+        return f"{said}."
+    there = ", ".join(map(shortened, rules(project, selection)))
+    return f"{said} for the rule {selection.rule}. " + (
+        f"There is: {there}." if there else "Nor for another."
+    )
+
+
+def _print_held(one: Held, records: list[HeldRecord], limit: int) -> None:
+    from tidegate.operations.summary import count_of
+
     out, entry = console(), one.entry
     out.print(entry.url, soft_wrap=True)
     if one.whole:
         out.print(f"  held as a whole ({one.rule or entry.state}): {entry.reason}", soft_wrap=True)
     for line in one.lines:
         column = f" in {line.column}" if line.column else ""
-        out.print(f"  {line.rows:,} rows: {line.rule}{column}", soft_wrap=True)
+        out.print(f"  {count_of(line.rows, 'row')}: {shortened(line.rule)}{column}", soft_wrap=True)
     if entry.report:
         out.print(f"  report: {entry.report}", soft_wrap=True)
     print_records(records)
+    more = one.lines[0].rows_of_object - len(records) if one.lines else 0
+    if more > 0:
+        out.print(f"    … and {more:,} more; --limit {limit + more} shows all.", soft_wrap=True)
     out.print()
 
 

@@ -33,7 +33,7 @@ class Selection:
     dataset: str | None = None
     #: what a person calls an object: its key, URL, id or the end of its key
     object: str | None = None
-    #: a broken rule, of a row or of the object as a whole
+    #: a broken rule, of a row or of the object as a whole; its name alone is enough
     rule: str | None = None
     #: the version that they were held under
     contract_version: str | None = None
@@ -90,8 +90,14 @@ class Plan:
         return sum(one.rows for one in self.with_rows)
 
     def sentence(self) -> str:
-        """``2 objects and 31 rows of 4 others``, for messages."""
-        return f"{count_of(len(self.objects))} and {self.rows:,} rows of {len(self.with_rows)} others"
+        """``2 objects and 31 rows of 4 others``, for messages; "Nothing" where there is none."""
+        whole, partly = len(self.objects), len(self.with_rows)
+        parts = [count_of(whole)] if whole else []
+        if partly:
+            parts.append(
+                f"{count_of(self.rows, 'row')} of {count_of(partly, 'other' if whole else 'object')}"
+            )
+        return " and ".join(parts) or "Nothing"
 
     def skip(self, reason: str) -> None:
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
@@ -108,6 +114,13 @@ def find(project: Project, selection: Selection) -> list[Held]:
     for object_id, entry in project.ledger.ask(queries.by_id, standing).items():
         found.append(Held(entry, whole=False, rule="", lines=tuple(lines[object_id])))
     return sorted(found, key=lambda one: (one.entry.uploaded_at, one.entry.key, one.entry.object_id))
+
+
+def rules(project: Project, selection: Selection) -> list[str]:
+    """The rules that the selection could name, which may have one that nothing is held for."""
+    found = find(project, replace(selection, rule=None))
+    told = {line.rule for one in found for line in one.lines}
+    return sorted(told | {one.rule for one in found if one.rule})
 
 
 def plan_redrive(project: Project, selection: Selection) -> Plan:
@@ -221,7 +234,7 @@ def _whole(
 def _fits(entry: ObjectEntry, rule: str, selection: Selection) -> bool:
     held_at = entry.finished_at or entry.recorded_at
     return (
-        selection.rule in {None, rule}
+        (selection.rule in {None, rule} or rule.startswith(f"{selection.rule}("))
         and selection.contract_version in {None, entry.contract_version}
         and (selection.since is None or held_at >= selection.since)
         and (selection.until is None or held_at < selection.until)

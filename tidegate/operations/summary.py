@@ -54,8 +54,9 @@ class BatchSummary:
         return " ".join(parts)
 
 
-def count_of(objects: int) -> str:
-    return f"{objects:,} object" + ("" if objects == 1 else "s")
+def count_of(number: int, noun: str = "object") -> str:
+    """``1 object``, ``2,000 objects``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def summarize(ledger: Ledger, batch: Batch) -> BatchSummary:

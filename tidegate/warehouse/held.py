@@ -100,10 +100,12 @@ def _where(wanted: HeldSelection) -> str:
         parts = ["r.closed_at IS NULL", "r.attempt = c.attempt"]
     equal = {
         "r.dataset": wanted.dataset,
-        "r.rule": wanted.rule,
         "r.contract_version": wanted.contract_version,
     }
     parts += [f"{name} = {literal(value)}" for name, value in equal.items() if value is not None]
+    if wanted.rule is not None:
+        whole, name = literal(wanted.rule), literal(f"{wanted.rule}(")
+        parts.append(f"(r.rule = {whole} OR starts_with(r.rule, {name}))")
     if wanted.object_ids is not None:
         ids = ", ".join(literal(object_id) for object_id in wanted.object_ids) or "NULL"
         parts.append(f"r.object_id IN ({ids})")

@@ -121,6 +121,7 @@ class HeldSelection:
 
     dataset: str | None = None
     object_ids: tuple[str, ...] | None = None
+    #: a rule, or its name without what stands in parentheses
     rule: str | None = None
     contract_version: str | None = None
     #: rejected at or after
