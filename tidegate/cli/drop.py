@@ -49,8 +49,8 @@ def drop(
     keep their paths below it. Nothing is uploaded when any file is missing or can't be read.
     """
     from tidegate.objects import open_store
+    from tidegate.operations.drop import doubts, plan_drop
     from tidegate.operations.drop import drop as operation
-    from tidegate.operations.drop import plan_drop
     from tidegate.settings import load_settings
 
     settings = load_settings()
@@ -63,6 +63,8 @@ def drop(
             for obj in operation(settings, store, plan.uploads):
                 created.append(obj)
                 advance(obj.size or 0)
+    if doubt := doubts(settings, store, plan):
+        console(stderr=True).print(f"Warning: {doubt}", soft_wrap=True)
     if output is Output.JSON:
         print_json(_planned(plan) if dry_run else _created(plan, created))
         return
@@ -158,6 +160,7 @@ def _wait_document(waited: Waited) -> dict[str, Any]:
     return {
         "done": waited.done,
         "problem": waited.problem or None,
+        "held_up": waited.held_up or None,
         "seconds": round(waited.seconds, 3),
         "states": waited.states,
         "left": {
@@ -176,7 +179,8 @@ def _print_waited(waited: Waited) -> None:
         what = ", ".join(told) or "nothing came since the last wait"
         console().print(f"Done: {what} ({waited.seconds:.1f} s).", soft_wrap=True)
     else:
-        console(stderr=True).print(f"{waited.problem} Now: {', '.join(told)}.", soft_wrap=True)
+        said = f"{waited.problem} Now: {', '.join(told)}. {waited.held_up}"
+        console(stderr=True).print(said.rstrip(), soft_wrap=True)
     out = console()
     for entry in waited.objects[:_SHOWN]:
         out.print(f"{entry.state}: {entry.key}: {entry.reason}", soft_wrap=True)

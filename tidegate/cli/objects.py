@@ -44,7 +44,8 @@ UntilOption = Annotated[str | None, typer.Option(help="Uploaded before.")]
 def status(output: OutputOption = Output.TABLE) -> None:
     """Show each dataset: what waits, runs, is loaded and is quarantined.
 
-    A dataset whose files were written otherwise than before within the last week is warned of.
+    A dataset whose files were written otherwise than before within the last week is warned of, and
+    what holds the work up when nothing runs and something is pending for more than a minute.
 
     [dim]Example:[/dim]  tidegate status
 
@@ -71,7 +72,19 @@ def status(output: OutputOption = Output.TABLE) -> None:
         # On stderr, so that a program that reads the JSON sees it too.
         told = f"Trouble: {process.name} {process.detail}, again and again. Log: {process.log}"
         console(stderr=True).print(told, soft_wrap=True)
+    if system and (system.failing or _is_held_up(datasets)):
+        from tidegate.operations.held_up import what_holds_up
+
+        console(stderr=True).print(f"Held up: {what_holds_up(settings)}", soft_wrap=True)
     raise typer.Exit(_verdict(datasets))
+
+
+def _is_held_up(datasets: list[DatasetStatus]) -> bool:
+    """Something is pending for long, and nothing is at work that it could be waiting for."""
+    from tidegate.operations.held_up import waits_long
+
+    waiting = [one for one in datasets if one.pending and waits_long(one.oldest_waiting_at)]
+    return bool(waiting) and not any(one.running for one in datasets)
 
 
 def _status_document(one: DatasetStatus, changes: dict[str, DialectChange]) -> dict[str, Any]:
@@ -230,6 +243,7 @@ def _story_document(story: Story) -> dict[str, Any]:
         "flow_run_url": story.flow_run_url,
         "seconds": story.seconds,
         "held": story.held,
+        "held_up": story.held_up or None,
         "events": [event.to_cloudevent() for event in story.events],
     }
 
@@ -240,6 +254,7 @@ def _print_story(story: Story) -> None:
     facts = [
         ("state", entry.state),
         ("reason", entry.reason),
+        ("held up", story.held_up),
         ("dataset", entry.dataset),
         ("contract", entry.contract_version),
         ("version", entry.version),

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tidegate.errors import ObjectRejectedError, UsageError
+from tidegate.errors import ContractError, ObjectRejectedError, UsageError
 from tidegate.events.model import iso
 from tidegate.objects.filenames import is_in_progress, key_of
 from tidegate.objects.model import ObjectVersion
@@ -82,6 +82,30 @@ def drop(settings: Settings, store: ObjectStore, uploads: Iterable[Upload]) -> I
         obj = store.put(upload.source, upload.key)
         memory.add(obj)
         yield obj
+
+
+def doubts(settings: Settings, store: ObjectStore, plan: DropPlan) -> str:
+    """Which keys of the plan no contract matches, as far as that is told cheaply; empty for none.
+
+    Contracts are imported only when their files don't even hold the name of a key's folder, so
+    a `--to` that is mistyped is noticed, and a usual drop does not wait for Pandera.
+    """
+    from tidegate.contracts.registry import load_registry, source_files
+
+    texts = [file.read_text(errors="replace") for file in source_files(settings.contracts, settings.root)]
+    keys = [store.relative_key(upload.key) for upload in plan.uploads]
+    odd = [key for key in keys if not any(f"{key.partition('/')[0]}/" in text for text in texts)]
+    if not odd or not texts:
+        return ""
+    try:
+        registry = load_registry(settings.contracts, settings.root)
+    except ContractError as error:
+        return f"the data contracts can't be loaded: {str(error).splitlines()[0]}"
+    left = [key for key in odd if not registry.match(key) and registry.manifest_of(key) is None]
+    if not left:
+        return ""
+    more = f" (and {len(left) - 1:,} more)" if left[1:] else ""
+    return f"no data contract matches {left[0]}{more}; nothing takes it up before one does."
 
 
 def dropped(settings: Settings) -> dict[Path, list[ObjectVersion]]:

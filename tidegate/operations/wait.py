@@ -22,6 +22,7 @@ from tidegate.ledger.states import END_EVENTS
 from tidegate.ledger.tables import events, objects
 from tidegate.objects import open_store
 from tidegate.operations.drop import dropped
+from tidegate.operations.held_up import what_holds_up
 from tidegate.operations.running import running
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Waited:
     problem: str = ""
     #: state -> number of objects among what it waited for
     states: dict[str, int] = field(default_factory=dict)
+    #: what holds the work up, when the time was over; one sentence
+    held_up: str = ""
     #: uploads that the ledger does not know yet
     unrecorded: int = 0
     seconds: float = 0.0
@@ -102,6 +105,7 @@ def wait(
             seen, checked = newest, now if due else checked
         if timeout is not None and now - began >= timeout:
             waited.problem = f"Not done after {timeout:g} s."
+            waited.held_up = what_holds_up(settings)
             break
         time.sleep(_LOOK_SECONDS)
     waited.seconds = time.monotonic() - began

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tidegate.errors import TidegateError, UsageError
 from tidegate.events import Event, EventType
 from tidegate.ledger import Ledger, ObjectEntry, open_ledger, queries
+from tidegate.operations.held_up import waits_long, what_holds_up
 from tidegate.operations.running import RunningSystem, running
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Story:
     held: list[HeldRecord]
     #: why they could not be read, when they could not
     trouble: str
+    #: what holds it up, when it is pending for long although the system runs; one sentence
+    held_up: str
 
 
 def tell_why(settings: Settings, name: str) -> list[Story]:
@@ -58,7 +61,14 @@ def _story(settings: Settings, ledger: Ledger, system: RunningSystem | None, ent
         seconds=_seconds(events),
         held=held,
         trouble=trouble,
+        held_up=what_holds_up(settings) if system and _waits_long(entry, events) else "",
     )
+
+
+def _waits_long(entry: ObjectEntry, events: list[Event]) -> bool:
+    # Not from the last event: runs that die one after the other claim and release it all the time.
+    asked = [one.time for one in events if one.type in {EventType.UPLOADED, EventType.REOPENED}]
+    return entry.state == "pending" and waits_long(max(asked, default=None))
 
 
 def _held(settings: Settings, entry: ObjectEntry) -> tuple[list[HeldRecord], str]:
