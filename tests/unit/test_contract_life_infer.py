@@ -48,8 +48,9 @@ def column(folder: Path, *values: str) -> tuple[str, bool, Parse | None, str]:
         (("01234", "12345"), "String", None),
         (("1.5", "2", "1e3", ".5"), "Float64", None),
         (("12.50", "3.00"), "Decimal(precision=18, scale=2)", None),
-        (("12,50", "3,00"), "Float64", Parse(decimal=",")),
-        (("1.234,50", "3,00"), "Float64", Parse(decimal=",", thousands=".")),
+        (("12,50", "3,00"), "Decimal(precision=18, scale=2)", Parse(decimal=",")),
+        (("12,5", "3,25"), "Float64", Parse(decimal=",")),
+        (("1.234,50", "3,00"), "Decimal(precision=18, scale=2)", Parse(decimal=",", thousands=".")),
         (("1'234", "3"), "Float64", Parse(thousands="'")),
         (("true", "FALSE"), "Boolean", None),
         (("Yes", "no"), "Boolean", Parse(true=["yes"], false=["no"])),
@@ -117,13 +118,140 @@ def test_na_among_words_is_a_word(tmp_path: Path) -> None:
     assert column(tmp_path, "NA", "DE", "FR")[:2] == ("String", False)
 
 
-def test_few_values_in_many_rows_are_a_domain(tmp_path: Path) -> None:
+def many(*values: str, times: int = 20) -> list[str]:
+    return [value for value in values for _ in range(times)]
+
+
+def checks(contract: Contract) -> list[dict[str, object]]:
+    return [check.statistics for check in contract.schema.to_schema().columns["x"].checks]
+
+
+def test_codes_that_are_seen_often_are_a_domain(tmp_path: Path) -> None:
     contract, _ = inferred(tmp_path, "x,n\n" + "".join(f"{'ab'[n % 2]},{n}\n" for n in range(40)))
-    (check,) = contract.schema.to_schema().columns["x"].checks
-    assert check.statistics == {"allowed_values": ["a", "b"]}
+    assert checks(contract) == [{"allowed_values": ["a", "b"]}]
     contract, text = inferred(tmp_path, "x,n\n" + "".join(f"{'ab'[n % 2]},{n}\n" for n in range(39)))
-    assert contract.schema.to_schema().columns["x"].checks == []
+    assert checks(contract) == []
     assert "Columns without a value twice: n." in text
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (many("Meier", "Huber"), "# in the sample only 'Huber', 'Meier'"),
+        (many("01234", "80331"), "# in the sample only '01234', '80331'"),
+        (many("C1", "C2"), "# in the sample only 'C1', 'C2'"),
+        (many("call back", "none"), "# in the sample only 'call back', 'none'"),
+        (many("first\nsecond", "none"), "# in the sample only 'first\\nsecond', 'none'"),
+        ([*many("open", "paid", times=60), "lost"], "# in the sample only 'lost', 'open', 'paid'"),
+        (many(*"abcdefghijklm"), "# at most 1 characters"),
+    ],
+)
+def test_other_values_are_no_domain_however_few(tmp_path: Path, values: list[str], note: str) -> None:
+    table = io.StringIO()
+    csv.writer(table).writerows([["n", "x"], *((number, value) for number, value in enumerate(values))])
+    contract, text = inferred(tmp_path, table.getvalue())
+    assert checks(contract) == []
+    assert note in text
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([f"{number}.5" for number in range(20)], "Decimal(precision=18, scale=1)"),
+        ([f"{number}.5" for number in range(19)], "Float64"),
+        ([f"{number}.1250" for number in range(20)], "Decimal(precision=18, scale=4)"),
+        ([f"{number}.12500" for number in range(20)], "Float64"),
+        ([f"{number}.{'5' * (1 + number % 2)}" for number in range(20)], "Float64"),
+        (["1234567890123.45", "-.50"], "Decimal(precision=18, scale=2)"),
+        (["12345678901234.56"], "Decimal(precision=38, scale=2)"),
+        (["1234567890123456789012345678901234.56"], "Float64"),
+    ],
+)
+def test_numbers_with_equally_many_places_are_decimals(tmp_path: Path, values: list[str], kind: str) -> None:
+    found, _, _, text = column(tmp_path, *values)
+    assert found == kind
+    assert ("from typing import Annotated\n" in text) == kind.startswith("Decimal")
+
+
+HEADER = "nr;name;town;day;price;rest;a;b\n"
+LINES = [
+    f"{1000 + n};Meier{n};Ulm;2025-12-{n % 28 + 1:02};{n}.{n + 100},05;x{n};{n};{n}\n" for n in range(1, 60)
+]
+FOOTED = HEADER + "".join(LINES)
+
+
+@pytest.mark.parametrize(
+    ("end", "footer"),
+    [
+        ("Summe;59;22.241.459,05\n", r"Summe\b"),
+        ("Records written;59", r"Records\b"),
+        ('"Total";59\n\n', None),
+        ("** Total **;59\n", r"\*\*\ Total\b"),
+        ("Summe;;;;22.241.459,05;;;\n", r"Summe\b"),
+        (";;Gesamt;;22.241.459,05;;;\n", r";;Gesamt\b"),
+        (";;;;22.241.459,05;;;\n", ";;;;"),
+        ("Netto;;;;1,00;;;\nSteuer;;;;1,00;;;\nSumme;;;;2,00;;;\n", r"Netto\b|Steuer\b|Summe\b"),
+        ("Summe;;;;22.241.459,05;;;\nEnde\n", r"Summe\b|Ende\b"),
+    ],
+)
+def test_a_total_at_the_end_is_a_footer(tmp_path: Path, end: str, footer: str | None) -> None:
+    contract, text = inferred(tmp_path, FOOTED + end)
+    assert contract.dialect.footer == (footer or '"Total\\b')
+    kinds = [str(kind) for kind in file_columns(contract).values()]
+    assert kinds == [
+        *("Int64", "String", "String", "Date", "Decimal(precision=18, scale=2)", "String", "Int64", "Int64")
+    ]
+    assert not any(one.nullable for one in contract.schema.to_schema().columns.values())
+    assert "is taken for a total or the like, not for a row" in " ".join(text.replace("#", "").split())
+
+
+@pytest.mark.parametrize(
+    ("content", "damaged"),
+    [
+        # cut off
+        (FOOTED + "1060;Meier60;U", 1),
+        (FOOTED + "10", 1),
+        ("name;b;c\nMeier;1;2\nHuber;3;4\nSchulz;5\n", 1),
+        ("name;b;c\nA1;1;2\nB2;3;4\nB\n", 1),
+        # rows begin like it
+        ("name;b;c\nTotal;1;2\nShell;3;4\nTotal;5\n", 1),
+        ("name;b;c\nTotal;1;2\nShell;3;4\nTotal;;\n", 0),
+        # as good as any row
+        ("name;b;c\nShell;1;2\nTotal;3;4\n", 0),
+        (FOOTED + "1060;;;;;;;\n", 0),
+        (FOOTED + "text;Meier60;Ulm;2025-12-01;1.000,05;x;1;1\n", 0),
+        # not at the end
+        (FOOTED + "Summe;59;22.241.459,05\n" + LINES[0], 1),
+    ],
+)
+def test_a_row_at_the_end_is_a_row(tmp_path: Path, content: str, damaged: int) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text(content)
+    first = infer([file])
+    assert load_text(first.text).dialect.footer is None
+    assert (first.read, first.damaged) == (content.strip().count("\n"), damaged)
+
+
+def test_files_with_different_footers_are_one_sample(tmp_path: Path) -> None:
+    ends = ("Summe;59\n", "Total;59\n", "")
+    files = [tmp_path / f"part-{number}.csv" for number in range(len(ends))]
+    for file, end in zip(files, ends, strict=True):
+        file.write_text(FOOTED + end)
+    first = infer(files)
+    contract = load_text(first.text)
+    assert contract.dialect.footer == r"Summe\b|Total\b"
+    assert (first.read, first.damaged) == (3 * len(LINES), 0)
+    assert [judge(file, contract).rejected for file in files] == [0, 0, 0]
+
+
+def test_a_damaged_record_is_told_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("a,b\n1,x\n" + "long" * 30 + "\n" + "2\n" * 3 + "3,y\n4,z\n" + "5,z\n" * 5)
+    first = infer([file])
+    assert first.damaged == 4
+    assert len(first.examples) == 3
+    assert first.examples[0].startswith(f"{file}, line 3: 'longlong")
+    assert "…'. The record has 1 field, but must have 2." in first.examples[0]
 
 
 @pytest.mark.parametrize(
@@ -221,6 +349,11 @@ def test_a_file_that_is_no_csv_is_a_sentence(tmp_path: Path, content: str) -> No
     [
         ("flights-2013-01-01.csv", "flights"),
         ("Orders 7.csv.gz", "orders"),
+        ("utf8-2025-12.csv", "utf8"),
+        ("orders_v2_20251231.csv", "orders_v2"),
+        ("sales2024.csv", "sales"),
+        ("sales20241231.csv", "sales"),
+        ("2013-01.csv", "dataset_2013_01"),
         ("2013.csv", "dataset_2013"),
         ("__.csv", "dataset"),
     ],

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - Typer reads it at run time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tidegate.cli.output import QUARANTINED, Output, OutputOption, console, explained, print_json, print_table
+
+if TYPE_CHECKING:
+    from tidegate.operations.first_contract import FirstContract
 
 
 @explained
@@ -33,9 +36,20 @@ def infer(
     else:
         typer.echo(first.text, nl=False)
     if first.damaged:
-        typer.echo(
-            f"{first.damaged} of {first.read} records are damaged; no contract accepts those.", err=True
-        )
+        typer.echo("\n".join(_about_damage(first)), err=True)
+
+
+def _about_damage(first: FirstContract) -> list[str]:
+    left = first.damaged - len(first.examples)
+    return [
+        f"{first.damaged} of {first.read} records are damaged; this contract refuses them:",
+        *first.examples,
+        *([f"and {left} more"] if left else []),
+        (
+            "Mend the file; or, for lines that are no rows, write Dialect(footer=…) with a regular "
+            "expression for those at its end, or Dialect(comment=…) with the text that begins the others."
+        ),
+    ]
 
 
 def _contracts_folder() -> Path:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _TRIES = 3
 _WIDTH = 100
+_SHOWN = 3
+_EXCERPT = 60
+_ABOUT_VERSION = (
+    "`tidegate contracts check --write` records this version in _versions; a change then needs a new one. "
+    "Until the first load you may instead remove _versions/{name}/1.0.0.json and record it again."
+)
 #: Names that the module itself uses, which a field of the class would hide.
 _TAKEN = frozenset({"Annotated", "bool", "float", "int", "pa", "pl", "str"})
 
@@ -34,6 +40,8 @@ class FirstContract:
     #: records of the files, and those among them that are damaged: no contract takes them
     read: int
     damaged: int
+    #: sentences on the first of the damaged ones: where, their text, what is wrong
+    examples: tuple[str, ...] = ()
 
 
 def infer(paths: Sequence[Path], name: str | None = None) -> FirstContract:
@@ -41,22 +49,18 @@ def infer(paths: Sequence[Path], name: str | None = None) -> FirstContract:
     import polars as pl
 
     from tidegate.operations.infer import guess_columns, keys_of
-    from tidegate.operations.sample import sample
 
-    samples = [sample(path) for path in paths]
+    samples = _alike(paths)
     first = samples[0]
-    for path, one in zip(paths, samples, strict=True):
-        if one.header != first.header or one.dialect != first.dialect:
-            msg = f"{path} has other columns than {paths[0]}, or is written otherwise; give one kind."
-            raise UsageError(msg)
     rows = pl.concat([one.rows for one in samples])
     guesses, tokens = guess_columns(rows)
+    notes = _footer_notes(samples)
     named = name or name_for(paths[0])
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", named):
         msg = f"{named!r} can't be a dataset's name: use lower-case letters, digits and underscores."
         raise UsageError(msg)
     keys = keys_of(rows, guesses)
-    text = module(named, first, guesses, tokens, keys)
+    text = module(named, first, guesses, tokens, keys, notes)
     tries = 0
     while wrong := _refused(text, paths):
         tries += 1
@@ -65,9 +69,50 @@ def infer(paths: Sequence[Path], name: str | None = None) -> FirstContract:
             raise UsageError(f"No contract was found that accepts {paths[0]}; these don't fit: {listed}.")
         # What the engine refuses after all is kept as it stands.
         guesses = [_as_text(one) if one.name in wrong else one for one in guesses]
-        text = module(named, first, guesses, tokens, keys)
+        text = module(named, first, guesses, tokens, keys, notes)
     damaged = sum(one.damaged for one in samples)
-    return FirstContract(named, text, rows.height + damaged, damaged)
+    return FirstContract(named, text, rows.height + damaged, damaged, _examples(paths, samples))
+
+
+def _alike(paths: Sequence[Path]) -> list[Sample]:
+    """The samples under one dialect; UsageError when they have no common one."""
+    from tidegate.operations.footer import without_footer
+    from tidegate.operations.sample import read_rows, sample
+
+    samples = [without_footer(path, sample(path)) for path in paths]
+    footers = {one.dialect.footer: None for one in samples if one.dialect.footer}
+    dialect = replace(samples[0].dialect, footer="|".join(footers) or None)
+    common = []
+    for path, one in zip(paths, samples, strict=True):
+        same = one.header == samples[0].header and replace(one.dialect, footer=dialect.footer) == dialect
+        again = read_rows(path, dialect, one.header) if same and one.dialect != dialect else one
+        if not same or again.records != one.records:
+            msg = f"{path} has other columns than {paths[0]}, or is written otherwise; give one kind."
+            raise UsageError(msg)
+        common.append(again)
+    return common
+
+
+def _footer_notes(samples: Sequence[Sample]) -> list[str]:
+    """Comments on what is taken for no row."""
+    lines = next((one.footer for one in samples if one.footer), ())
+    return [
+        f"footer: {_short(line)} at the end of the sample is taken for a total or the like, not for a row."
+        for line in lines
+    ]
+
+
+def _examples(paths: Sequence[Path], samples: Sequence[Sample]) -> tuple[str, ...]:
+    found = [
+        f"{path}, line {line}: {_short(raw)}. {message}"
+        for path, one in zip(paths, samples, strict=True)
+        for line, raw, message in one.damage.head(_SHOWN).select("line", "raw", "message").iter_rows()
+    ]
+    return tuple(found[:_SHOWN])
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…")
 
 
 def write_module(first: FirstContract, folder: Path) -> Path:
@@ -91,8 +136,9 @@ def name_for(path: Path) -> str:
     """A dataset's name from a file's: ``flights-2013-01-01.csv`` is ``flights``."""
     stem = path.name.split(".")[0].lower()
     plain = re.sub(r"[^a-z0-9]+", "_", stem)
-    without_dates = re.sub(r"(_?\d+)+$", "", plain).strip("_")
-    found = (without_dates or f"dataset_{plain}").strip("_")
+    # Digits right after a letter belong to the name, as in utf8, unless they are a year or a day.
+    without_dates = re.sub(r"((?<=[a-z])(19|20)\d\d(\d\d){0,2})?(_\d+)*$", "", plain)
+    found = (without_dates if re.search("[a-z]", plain) else f"dataset_{plain}").strip("_")
     return (found if found[0].isalpha() else f"dataset_{found}")[:63]
 
 
@@ -125,9 +171,14 @@ def _as_text(guess: Guess) -> Guess:
 
 
 def module(
-    name: str, sample: Sample, guesses: Sequence[Guess], tokens: Sequence[str], keys: Sequence[str]
+    name: str,
+    sample: Sample,
+    guesses: Sequence[Guess],
+    tokens: Sequence[str],
+    keys: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> str:
-    """The text of the module."""
+    """The text of the module; `notes` are comments on the dialect."""
     columns = _columns(guesses)
     model = "".join(part.capitalize() for part in name.split("_")) + "Row"
     body = "\n".join(line for guess in guesses for line in _field(guess, *columns[guess.name]))
@@ -137,9 +188,11 @@ def module(
         "import pandera.polars as pa",
         *(["import polars as pl"] if "pl." in kinds else []),
     ]
-    arguments = list(_arguments(name, model, sample.dialect, guesses, tokens, columns))
+    arguments = list(_arguments(name, model, sample.dialect, guesses, tokens, columns, notes))
+    code = [one for one in arguments if not one.startswith("#")]
     names = sorted(
-        {"Append", "Contract"} | {n for n in ("Columns", "Dialect", "Parse") if f"{n}(" in "".join(arguments)}
+        {"Append", "Contract"}
+        | {n for n in ("Columns", "Dialect", "Parse") if any(f"{n}(" in one for one in code)}
     )
     about = _comment(f"Columns without a value twice: {', '.join(keys)}.", "") if keys else []
     return "\n".join(
@@ -234,8 +287,10 @@ def _arguments(
     guesses: Sequence[Guess],
     tokens: Sequence[str],
     columns: dict[str, tuple[str, str]],
+    notes: Sequence[str],
 ) -> Iterator[str]:
     yield f"name={quoted(name)},"
+    yield from _comment(_ABOUT_VERSION.format(name=name), "")
     yield 'version="1.0.0",'
     yield 'owner="nobody yet",'
     yield f"description={quoted(f'What {name} holds, in a sentence.')},"
@@ -243,6 +298,8 @@ def _arguments(
     yield f"schema={model},"
     written = _written(dialect, Dialect)
     if written:
+        for note in notes:
+            yield from _comment(note, "")
         yield f"dialect=Dialect({written}),"
     aliases = {file: column for file, (_, column) in columns.items() if file != column}
     if aliases and dialect.header_lines:
@@ -260,7 +317,7 @@ def _written(one: Any, kind: type[Any]) -> str:
     """The arguments that make `one`, those at their default left out."""
     plain = kind()
     told = [
-        f"{field.name}={_value(getattr(one, field.name))}"
+        f"{field.name}={(_pattern if field.name == 'footer' else _value)(getattr(one, field.name))}"
         for field in dataclasses.fields(one)
         if getattr(one, field.name) != getattr(plain, field.name)
     ]
@@ -273,6 +330,13 @@ def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_value, value))}]"
     return repr(value)
+
+
+def _pattern(text: str) -> str:
+    """A regular expression as a raw text, where that can be written."""
+    if '"' in text or not text.isprintable() or text.endswith("\\"):
+        return quoted(text)
+    return f'r"{text}"' if "\\" in text else quoted(text)
 
 
 def quoted(text: str) -> str:

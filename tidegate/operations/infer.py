@@ -20,13 +20,21 @@ if TYPE_CHECKING:
 _SURE_NULLS = ("\\N", "NULL", "null", "N/A", "#N/A")
 _LIKELY_NULLS = ("NA", "n/a", "-", "--", "NaN", "nan", "None", "?")
 NULLS = frozenset({*_SURE_NULLS, *_LIKELY_NULLS})
-_DOMAIN = 20
-_LONG = 18
-_EXACT_PLACES = 2
+#: A column of codes has at most so many, each at least so often and no longer than this.
+_CODES = 12
+_OFTEN = 20
+_CODE = re.compile(r"[A-Z][A-Z_-]{0,15}|[a-z][a-z_-]{0,15}")
+_TOLD = 60
+#: Two places are how money is written; other numbers of places may be chance in fewer values.
+_MONEY_PLACES = 2
+_MOST_PLACES = 4
+_SURE_VALUES = 20
+#: Digits of a decimal type, and of the longest value that leaves it some room.
+_PRECISIONS = ((18, 15), (38, 35))
 _TRUTHS = (("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("oui", "non"))
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
-_FIXED = re.compile(r"[+-]?(0|[1-9]\d*)\.(\d+)")
+_FIXED = re.compile(r"[+-]?(0|[1-9]\d*)?\.(\d+)")
 _COMMA = re.compile(r"[+-]?(0|[1-9]\d*)(,\d+)?")
 _GROUPED = {
     (",", "."): re.compile(r"[+-]?\d{1,3}(\.\d{3})*(,\d+)?"),
@@ -60,9 +68,14 @@ _KINDS: dict[str, Any] = {
     "pl.Time": pl.Time(),
     'Annotated[pl.Datetime, "us", "UTC"]': pl.Datetime("us", "UTC"),
     'Annotated[pl.Datetime, "us", None]': pl.Datetime("us"),
-    "Annotated[pl.Decimal, 18, 2]": pl.Decimal(18, 2),
 }
-ZONED, LOCAL, DECIMAL = list(_KINDS)[-3:]
+ZONED, LOCAL = list(_KINDS)[-2:]
+_DECIMALS = {
+    (precision, places): f"Annotated[pl.Decimal, {precision}, {places}]"
+    for precision, _ in _PRECISIONS
+    for places in range(1, _MOST_PLACES + 1)
+}
+_KINDS |= {kind: pl.Decimal(*shape) for shape, kind in _DECIMALS.items()}
 
 
 def guess_columns(rows: pl.DataFrame) -> tuple[list[Guess], list[str]]:
@@ -120,20 +133,35 @@ def _readings(values: Sequence[str]) -> Iterator[tuple[str, Parse]]:
 
 
 def _number_readings(values: Sequence[str]) -> Iterator[tuple[str, Parse]]:
-    fixed = [_FIXED.fullmatch(value) for value in values]
-    if all(one and len(one[2]) == _EXACT_PLACES and len(one[0]) < _LONG for one in fixed):
-        yield DECIMAL, Parse()
-    elif all(map(_NUMBER.fullmatch, values)):
-        yield "float", Parse()
+    if all(map(_NUMBER.fullmatch, values)):
+        yield _exact(values) or "float", Parse()
     elif all(map(_COMMA.fullmatch, values)):
         if not all(re.fullmatch(r"[+-]?\d{1,3}(,\d{3})?", value) for value in values):
-            yield "float", Parse(decimal=",")
+            rules = Parse(decimal=",")
+            yield _exact(values, rules) or "float", rules
     else:
         for (decimal, thousands), shape in _GROUPED.items():
             sure = thousands == "'" or any(decimal in one and thousands in one for one in values)
             if sure and all(map(shape.fullmatch, values)):
-                yield "float", Parse(decimal="," if decimal == "," else ".", thousands=thousands)
+                rules = Parse(decimal="," if decimal == "," else ".", thousands=thousands)
+                yield _exact(values, rules) or "float", rules
                 return
+
+
+def _exact(values: Sequence[str], rules: Parse | None = None) -> str | None:
+    """The decimal type of numbers that all have the same number of places, as amounts of money do."""
+    mark, groups = (rules.decimal, rules.thousands or "") if rules else (".", "")
+    found = [_FIXED.fullmatch(value.replace(groups, "").replace(mark, ".")) for value in values]
+    numbers = [(len(one[1] or ""), len(one[2])) for one in found if one]
+    if len(numbers) < len(values) or len({places for _, places in numbers}) > 1:
+        return None
+    places = numbers[0][1]
+    if places > _MOST_PLACES or (places != _MONEY_PLACES and len(values) < _SURE_VALUES):
+        return None
+    digits = max(map(sum, numbers))
+    return next(
+        (_DECIMALS[precision, places] for precision, longest in _PRECISIONS if digits <= longest), None
+    )
 
 
 def _moment_readings(value: str) -> Iterator[tuple[str, Parse]]:
@@ -186,11 +214,16 @@ def _with_notes(guess: Guess, texts: pl.Series, tokens: Sequence[str]) -> Guess:
         return guess
     distinct = values.n_unique()
     if guess.kind == "str":
-        if distinct <= _DOMAIN and len(texts) >= _DOMAIN * distinct:
-            return replace(guess, domain=tuple(sorted(values.unique().to_list())))
+        found = sorted(values.unique().to_list()) if distinct <= _CODES else []
+        often = len(values) >= _OFTEN * distinct
+        if found and all(map(_CODE.fullmatch, found)) and min(values.value_counts()["count"]) >= _OFTEN:
+            return replace(guess, domain=tuple(found))
+        if found and often and len(told := ", ".join(map(repr, found))) <= _TOLD:
+            return replace(guess, notes=(*guess.notes, f"in the sample only {told}"))
         longest = int(values.str.len_chars().cast(pl.Int64).to_numpy().max())
         return replace(guess, notes=(*guess.notes, f"at most {longest} characters"))
-    if guess.kind in ("int", "float", DECIMAL) and guess.rules.decimal == "." and not guess.rules.thousands:
+    exact = guess.kind in _DECIMALS.values()
+    if (exact or guess.kind in ("int", "float")) and guess.rules.decimal == "." and not guess.rules.thousands:
         numbers = values.str.strip_chars().cast(pl.Float64)
         low, high = (values[int(at or 0)].strip() for at in (numbers.arg_min(), numbers.arg_max()))
         return replace(guess, notes=(*guess.notes, f"{low} to {high}"))

@@ -7,6 +7,7 @@ import dataclasses
 import re
 import tempfile
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,29 @@ from tidegate.contracts import Columns, Dialect
 from tidegate.contracts.dialect import DETECT
 from tidegate.errors import ObjectRejectedError, UsageError
 from tidegate.operations.infer import NULLS
-from tidegate.reading import open_reading
+from tidegate.reading import REJECTION_SCHEMA, open_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tidegate.reading.model import Block
+
 _DELIMITERS = ",;\t|"
 _HEAD_LINES = 1_000
+#: So many records at the end may be a footer.
+_LAST = 3
 #: What no name of a column looks like: a number, a date, a time.
 _VALUE = re.compile(r"[+-]?[\d.,:/ -]*\d[\d.,:/TZ -]*")
 _YEAR = re.compile(r"(19|20)\d\d")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One of the last records."""
+
+    raw: str
+    #: for which it is damaged; empty when it is sound
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -38,8 +52,20 @@ class Sample:
     header: list[str]
     #: text columns of these names
     rows: pl.DataFrame
-    #: records that are damaged under this dialect, and so not in `rows`
-    damaged: int = 0
+    #: records that are damaged under this dialect, and so not in `rows`; columns of `REJECTION_SCHEMA`
+    damage: pl.DataFrame
+    #: the last records of the file, in order
+    endings: tuple[Ending, ...] = ()
+    #: lines that the dialect's footer takes
+    footer: tuple[str, ...] = ()
+
+    @property
+    def damaged(self) -> int:
+        return self.damage.height
+
+    @property
+    def records(self) -> int:
+        return self.rows.height + self.damaged
 
 
 def sample(path: Path) -> Sample:
@@ -61,16 +87,20 @@ def sample(path: Path) -> Sample:
         raise UsageError(msg)
     dialect = dataclasses.replace(best.dialect, encoding=encoding, compression=DETECT)
     try:
-        return _rows(path, dialect, best.header)
+        return read_rows(path, dialect, best.header)
     except ObjectRejectedError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
 def _badness(one: Sample) -> tuple[bool, bool, int, int, int]:
-    """Most records are damaged; a single column; the fewest damaged; the most columns; no preamble."""
+    """Most records are damaged; a single column; the fewest damaged; the most columns; no preamble.
+
+    Short lines at the end don't count as damaged: they may be a footer.
+    """
     mostly = one.damaged > one.rows.height
     width = len(one.header)
-    return mostly, width == 1, one.damaged, -width, int(one.dialect.preamble_lines)
+    short = sum(1 for _ in takewhile(lambda ending: ending.rule == "fields", reversed(one.endings)))
+    return mostly, width == 1, one.damaged - short, -width, int(one.dialect.preamble_lines)
 
 
 def _head(path: Path) -> tuple[list[str], str]:
@@ -128,7 +158,7 @@ def _read(head: bytes, dialect: Dialect, lines: Sequence[str]) -> Sample | None:
 
 def _tried(head: bytes, dialect: Dialect, names: list[str]) -> Sample | None:
     try:
-        return _rows(head, dialect, names)
+        return read_rows(head, dialect, names)
     except ObjectRejectedError:
         return None
 
@@ -156,9 +186,28 @@ def _values(texts: pl.Series) -> list[str]:
     return [value for text in texts.unique() if (value := text.strip()) and value not in NULLS]
 
 
-def _rows(content: Path | bytes, dialect: Dialect, names: list[str]) -> Sample:
+def read_rows(content: Path | bytes, dialect: Dialect, names: list[str]) -> Sample:
+    """The whole content as text under this dialect."""
     reading = open_reading(content, columns=names, dialect=dialect, policy=Columns())
     blocks = list(reading.blocks())
     nothing = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
     rows = pl.concat([nothing, *(block.rows.select(names) for block in blocks)], rechunk=True)
-    return Sample(dialect, names, rows, sum(block.damaged.height for block in blocks))
+    damage = pl.concat([pl.DataFrame(schema=REJECTION_SCHEMA), *(block.damaged for block in blocks)])
+    return Sample(dialect, names, rows, damage, _endings(blocks), tuple(reading.footer))
+
+
+def _endings(blocks: Sequence[Block]) -> tuple[Ending, ...]:
+    found: list[Ending] = []
+    for block in reversed(blocks):
+        after = block.place.records + block.records + 1
+        numbers = pl.Series(
+            range(max(after - _LAST + len(found), block.place.records + 1), after), dtype=pl.Int64
+        )
+        rules = dict(block.damaged.select("record", "rule").iter_rows())
+        raws = block.origins(numbers)["raw"]
+        found = [
+            Ending(raw, rules.get(number, "")) for number, raw in zip(numbers, raws, strict=True)
+        ] + found
+        if len(found) == _LAST:
+            break
+    return tuple(found)
