@@ -71,6 +71,7 @@ def without_footer(path: Path, one: Sample) -> Sample:
     if not lines:
         return one
     footer = "|".join(dict.fromkeys(line.pattern for line in lines))
+    # More lines than these are taken when a row before them begins alike.
     found = read_rows(path, dataclasses.replace(one.dialect, footer=footer), one.header)
     return found if found.records + len(lines) == one.records else one
 
@@ -78,9 +79,8 @@ def without_footer(path: Path, one: Sample) -> Sample:
 def _run(one: Sample) -> list[_Line]:
     """The lines at the end, in order, each of which may be no row."""
     lines: list[_Line] = []
-    rows = one.rows
+    rows = one.rows.head(one.rows.height - sum(not ending.rule for ending in one.endings))
     for ending in reversed(one.endings):
-        rows = rows.head(rows.height - 1) if not ending.rule else rows
         line = _judged(ending, one, rows)
         if line is None:
             break
@@ -89,7 +89,7 @@ def _run(one: Sample) -> list[_Line]:
 
 
 def _judged(ending: Ending, one: Sample, rows: pl.DataFrame) -> _Line | None:
-    """What a line is told by, or None when it looks like a row; `rows`: those before it."""
+    """What a line is told by, or None when it looks like a row; `rows`: those before the last lines."""
     if ending.rule not in ("", "fields") or len(ending.raw.splitlines()) != 1 or not rows.height:
         return None
     cells = [cell.strip() for cell in next(csv.reader([ending.raw], delimiter=one.dialect.delimiter))]

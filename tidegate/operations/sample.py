@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _DELIMITERS = ",;\t|"
 _HEAD_LINES = 1_000
+#: So large a share of damaged records is no sign of another dialect.
+_FEW = 0.05
 #: So many records at the end may be a footer.
 _LAST = 3
 #: What no name of a column looks like: a number, a date, a time.
@@ -92,15 +94,18 @@ def sample(path: Path) -> Sample:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _badness(one: Sample) -> tuple[bool, bool, int, int, int]:
-    """Most records are damaged; a single column; the fewest damaged; the most columns; no preamble.
+def _badness(one: Sample) -> tuple[bool, bool, int, int, int, int]:
+    """Most records are damaged; a single column; many damaged; the most columns; damaged ones; no preamble.
 
-    Short lines at the end don't count as damaged: they may be a footer.
+    A few damaged records say little: where every amount has a decimal comma, a comma for a delimiter
+    damages none. Short lines at the end may be a footer.
     """
     mostly = one.damaged > one.rows.height
     width = len(one.header)
     short = sum(1 for _ in takewhile(lambda ending: ending.rule == "fields", reversed(one.endings)))
-    return mostly, width == 1, one.damaged - short, -width, int(one.dialect.preamble_lines)
+    damaged = one.damaged - short
+    many = damaged if damaged > _FEW * one.records else 0
+    return mostly, width == 1, many, -width, damaged, int(one.dialect.preamble_lines)
 
 
 def _head(path: Path) -> tuple[list[str], str]:
