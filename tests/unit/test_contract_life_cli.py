@@ -194,6 +194,8 @@ def test_infer_prints_or_writes_a_contract_that_then_is_one(contracts: Contracts
     printed = run("infer", str(sample))
     assert printed.exit_code == 0
     assert "1 of 3 records are damaged" in printed.stderr
+    assert "shops-2026-01-31.csv, line 4: '\"c,2020-02-29'. " in printed.stderr
+    assert "Dialect(footer=…)" in printed.stderr
     assert 'name="shops"' in printed.stdout
     written = run("infer", str(sample), "--write")
     assert "shops.py written" in written.stdout
@@ -202,4 +204,10 @@ def test_infer_prints_or_writes_a_contract_that_then_is_one(contracts: Contracts
     assert again.exit_code == 2
     assert "is left as it is" in again.stderr
     assert [one["dataset"] for one in document("check", "--write")] == ["orders", "shops"]
+    # Before the first load, what is mended is recorded anew, as the module's comment says.
+    (contracts.folder / "shops.py").write_text(printed.stdout.replace("pl.Date", "str"))
+    contracts.write(CONTRACT)
+    assert run("check", "--write").exit_code == 1
+    (contracts.folder / "_versions" / "shops" / "1.0.0.json").unlink()
+    assert run("check", "--write").exit_code == 0
     assert run("infer", str(sample), "--name", "Shops!").exit_code == 2

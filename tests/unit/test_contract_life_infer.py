@@ -382,6 +382,17 @@ KINDS: list[st.SearchStrategy[str]] = [
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6),
 ]
 
+ENDS = [
+    "",
+    "Summe;1",
+    "Total;;;\n",
+    ";;5\n",
+    '"Total";1\nEnd\n',
+    "Sum;1\n\nSum;2;3;4;5\n",
+    '** "a;b\n',
+    "17;x",
+]
+
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=60)
@@ -395,6 +406,7 @@ def test_an_inferred_contract_accepts_every_row_of_its_file(data: st.DataObject)
         file = Path(folder, "table.csv")
         with file.open("w", encoding="utf-8", newline="") as target:
             csv.writer(target, delimiter=mark).writerows([names, *rows])
+            target.write(data.draw(st.sampled_from(ENDS)).replace(";", mark))
         try:
             first = infer([file])
         except UsageError as error:

@@ -21,7 +21,7 @@ def infer(
         bool, typer.Option("--write", help="Write the module into the contracts' folder.")
     ] = False,
 ) -> None:
-    """Write a first data contract from sample files, one that accepts all their rows.
+    """Write a first data contract from sample files, one that accepts all their sound rows.
 
     [dim]Example:[/dim]  tidegate contracts infer orders-*.csv --name orders --write
 
