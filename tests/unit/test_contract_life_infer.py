@@ -83,6 +83,8 @@ def test_what_values_are_taken_for(
     [
         (("01/02/2026", "03/04/2026"), "'%d/%m/%Y' or '%m/%d/%Y' in parse, if you know which"),
         (("01234", "12345"), "would lose the zeros in front"),
+        (("007", "012"), "would lose the zeros in front"),
+        (("001'234", "12'345"), "# at most 7 characters"),
         (("1,234", "5,678"), "may be thousands or a fraction"),
         (("12345678901234567890",), "too long for a number's type"),
         (("", ""), "no value in the sample"),
@@ -308,7 +310,22 @@ def test_a_first_line_with_numbers_is_a_header_where_it_differs_from_what_is_bel
 
 @pytest.mark.parametrize(
     "name",
-    ["Order No.", "class", "int", "pl", "to_schema", "_id", "1st", "ä", "a-b", 'quo"te', "it's", "Config"],
+    [
+        "Order No.",
+        "class",
+        "int",
+        "pl",
+        "to_schema",
+        "_id",
+        "_record",
+        "_line",
+        "1st",
+        "ä",
+        "a-b",
+        'quo"te',
+        "it's",
+        "Config",
+    ],
 )
 def test_any_name_of_a_column_can_be_declared(tmp_path: Path, name: str) -> None:
     table = io.StringIO()

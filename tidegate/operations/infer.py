@@ -60,6 +60,7 @@ class Guess:
     notes: tuple[str, ...] = ()
 
 
+_PADDED = re.compile(r"[+-]?0\d")
 _KINDS: dict[str, Any] = {
     "int": pl.Int64(),
     "float": pl.Float64(),
@@ -141,8 +142,9 @@ def _number_readings(values: Sequence[str]) -> Iterator[tuple[str, Parse]]:
             yield _exact(values, rules) or "float", rules
     else:
         for (decimal, thousands), shape in _GROUPED.items():
-            sure = thousands == "'" or any(decimal in one and thousands in one for one in values)
-            if sure and all(map(shape.fullmatch, values)):
+            grouped = [one for one in values if thousands in one]
+            sure = bool(grouped) if thousands == "'" else any(decimal in one for one in grouped)
+            if sure and all(map(shape.fullmatch, values)) and not any(map(_PADDED.match, values)):
                 rules = Parse(decimal="," if decimal == "," else ".", thousands=thousands)
                 yield _exact(values, rules) or "float", rules
                 return

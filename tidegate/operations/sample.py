@@ -193,10 +193,14 @@ def _values(texts: pl.Series) -> list[str]:
 
 def read_rows(content: Path | bytes, dialect: Dialect, names: list[str]) -> Sample:
     """The whole content as text under this dialect."""
-    reading = open_reading(content, columns=names, dialect=dialect, policy=Columns())
+    # By numbers, as a file may use names that are the engine's.
+    columns = [str(number) for number in range(len(names))]
+    aliases = dict(zip(names, columns, strict=True)) if dialect.header_lines else {}
+    reading = open_reading(content, columns=columns, dialect=dialect, policy=Columns(aliases=aliases))
     blocks = list(reading.blocks())
-    nothing = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
-    rows = pl.concat([nothing, *(block.rows.select(names) for block in blocks)], rechunk=True)
+    nothing = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    rows = pl.concat([nothing, *(block.rows.select(columns) for block in blocks)], rechunk=True)
+    rows.columns = names
     damage = pl.concat([pl.DataFrame(schema=REJECTION_SCHEMA), *(block.damaged for block in blocks)])
     return Sample(dialect, names, rows, damage, _endings(blocks), tuple(reading.footer))
 
