@@ -21,17 +21,23 @@ TidegateError
     ├── AccountingError            rows read are not rows loaded + rejected + duplicate
     └── UsageError                 a command was called the wrong way
 
-A message says what happened, where (object URL, row, contract version) and what to do next.
+A message says what happened, where (object URL, row, contract version) and what to do next, in
+characters that UTF-8 can write.
 """
 
 from __future__ import annotations
+
+
+def writable(text: str) -> str:
+    r"""The text with lone surrogates, which UTF-8 can't write, as ``\ud800`` and so on."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class TidegateError(Exception):
     """Something went wrong in Tidegate."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
+        super().__init__(writable(message or (type(self).__doc__ or "").strip()))
 
 
 class RetryableError(TidegateError):

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tidegate.ledger import ClaimedObject
+    from tidegate.stages.model import Verdict
+
 CONTRACT = """
 import pandera.polars as pa
 from tidegate.contracts import Budget, Contract, ControlTotals
@@ -280,3 +283,55 @@ def test_a_manifest_that_a_wide_key_pattern_matches_is_still_one(project: Projec
     assert wide.matches("sales/may.csv")
     assert not wide.matches("sales/may.csv.json")
     assert wide.has_manifest("sales/may.csv.json")
+
+
+HALF_A_CHARACTER = "\\ud800"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f'{{"rows": "{HALF_A_CHARACTER}", "total": 6.5}}',
+        f'{{"rows": 2, "total": "{HALF_A_CHARACTER}"}}',
+        '{"rows": 2, "total": 1e99999999999999999999999}',
+    ],
+)
+def test_a_manifest_that_says_nonsense_holds_its_file_alone_until_a_better_one_comes(
+    project: Project, said: str
+) -> None:
+    drop(project, "sales/june.csv.json", '{"rows": 2, "total": 6.5}')
+    other = drop(project, "sales/june.csv", DATA).object_id
+    drop(project, f"{KEY}.json", said)
+    data = drop(project, KEY, DATA).object_id
+    run(project, "sales")
+    assert now(project, other).state == "loaded"
+    held = now(project, data)
+    assert held.state == "quarantined"
+    held.reason.encode()
+    assert project.ledger.ask(queries.broken_rules, [data]) == {data: "control_total"}
+
+    announce(project, 2, 6.5)
+    assert reopen_for_manifests(project) == 1
+    run(project, "sales")
+    assert now(project, data).state == "loaded"
+
+
+def test_a_verdict_that_cannot_be_noted_holds_its_object_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tidegate.stages import validate as stage
+
+    for key in (KEY, "sales/june.csv"):
+        drop(project, f"{key}.json", '{"rows": 2, "total": 6.5}')
+    one, other = (drop(project, key, DATA).object_id for key in (KEY, "sales/june.csv"))
+    validate = stage.validate
+
+    def unwritable(claimed: ClaimedObject, *given: Any) -> Verdict:
+        verdict = validate(claimed, *given)
+        broken = verdict.model_copy(update={"content_sha256": "\ud800"})
+        return broken if claimed.object.object_id == one else verdict
+
+    monkeypatch.setattr(stage, "validate", unwritable)
+    run(project, "sales")
+    assert [now(project, object_id).state for object_id in (one, other)] == ["quarantined", "loaded"]
+    assert project.ledger.ask(queries.broken_rules, [one]) == {one: "contract"}

@@ -201,6 +201,11 @@ def test_an_announced_sum_must_be_a_number(name: str, said: object) -> None:
         (b"[" * 100_000, "The manifest can't be read as JSON: "),
         (b'{"rows": ' + b"9" * 5000 + b"}", "The manifest can't be read as JSON: "),
         (b'{"rows": 1e999999}', DIFFERS + "1E+999999 records are announced, 2 were read."),
+        (
+            b'{"rows": 1e' + b"9" * 30 + b"}",
+            f"The manifest can't be read as JSON: 1e{'9' * 30} is too large or too small a number.",
+        ),
+        (b'{"rows": "\\ud800"}', r"The manifest's 'rows' is '\ud800', which holds half a character."),
         (b"2", "The manifest is JSON, but not an object"),
         (b'[{"rows": 2}]', "The manifest is JSON, but not an object"),
         (b'"rows"', "The manifest is JSON, but not an object"),

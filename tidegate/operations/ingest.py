@@ -225,13 +225,9 @@ def _each(
     with staging.noting(stage.verb, version) as note:
         for one, key in zip(objects, _keys(objects), strict=True):
             try:
-                verdict = noted.get(key) or _settled(work, one, version)
+                verdicts.append(noted.get(key) or _settled(work, note, one, version))
             except RetryableError as error:
                 trouble[one.object.url] = error
-                continue
-            verdicts.append(verdict)
-            if key not in noted:
-                note(verdict)
     _tell(project, batch, objects, verdicts, stage)
     if trouble:
         url, first = next(iter(trouble.items()))
@@ -260,31 +256,44 @@ def _tell(
     dialects.warn(objects, said)
 
 
-def _settled(work: Callable[[ClaimedObject], Verdict], one: ClaimedObject, version: str) -> Verdict:
-    """The verdict of `work`; what it stumbles over in this object's data holds this object alone.
+def _settled(
+    work: Callable[[ClaimedObject], Verdict],
+    note: Callable[[Verdict], object],
+    one: ClaimedObject,
+    version: str,
+) -> Verdict:
+    """The verdict of `work`, noted; what goes wrong with this object's data holds this object alone.
 
     The contract as such was tried on a table without rows before anything was claimed.
     """
-    from tidegate.stages.model import Verdict, VerdictState
-
     try:
-        return work(one)
-    except RetryableError:
-        raise
+        try:
+            verdict = work(one)
+            note(verdict)
+        except (RetryableError, OSError):
+            raise
+        except Exception as error:
+            log.exception("%s is held", one.object.url, extra={"action": "object_held"})
+            verdict = _held_by(error, one, version)
+            note(verdict)
     except OSError as error:
         msg = f"{one.object.url} could not be staged: {error}. See to the disk of the state folder."
         raise StagingUnavailableError(msg) from error
-    except Exception as error:
-        log.exception("%s is held", one.object.url, extra={"action": "object_held"})
-        said = str(error) if isinstance(error, TidegateError) else f"{type(error).__name__}: {error}"
-        return Verdict(
-            object_id=one.object.object_id,
-            attempt=one.attempt,
-            state=VerdictState.HELD,
-            rule="contract",
-            reason=said[:2_000],
-            contract_version=version,
-        )
+    return verdict
+
+
+def _held_by(error: Exception, one: ClaimedObject, version: str) -> Verdict:
+    from tidegate.stages.model import Verdict, VerdictState
+
+    said = str(error) if isinstance(error, TidegateError) else f"{type(error).__name__}: {error}"
+    return Verdict(
+        object_id=one.object.object_id,
+        attempt=one.attempt,
+        state=VerdictState.HELD,
+        rule="contract",
+        reason=said[:2_000],
+        contract_version=version,
+    )
 
 
 def _completion(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from tidegate.errors import writable
 from tidegate.reading.model import RECORD, REJECTION_SCHEMA
 
 __all__ = ["RECORD", "REJECTION_SCHEMA", "Rejection", "Verdict", "VerdictState"]
@@ -33,7 +35,7 @@ class Verdict(BaseModel):
     #: short name of the broken rule when held
     rule: str = ""
     #: a sentence for people when held or overwritten
-    reason: str = ""
+    reason: Annotated[str, AfterValidator(writable)] = ""
     contract_version: str = ""
     content_sha256: str = ""
     rows_read: int = 0

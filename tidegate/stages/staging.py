@@ -15,6 +15,7 @@ from tidegate.stages.model import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
     from pathlib import Path
 
     import polars as pl
@@ -96,7 +97,7 @@ class Staging:
         target = self._notes_file(stage, contract_version)
         _cut_torn_line(target)
         with target.open("ab", buffering=0) as file:
-            yield lambda verdict: file.write(verdict.model_dump_json().encode() + b"\n")
+            yield lambda verdict: _append(file, verdict.model_dump_json().encode() + b"\n")
 
     def _notes_file(self, stage: str, contract_version: str) -> Path:
         return self.folder / f"{stage}-{contract_version}.jsonl"
@@ -208,6 +209,18 @@ class _Writer:
 _SPOOL_BYTES = 16 * 1024 * 1024
 #: How many frames may wait to be written.
 _QUEUED_FRAMES = 4
+
+
+def _append(file: FileIO, line: bytes) -> None:
+    """Write the line whole or not at all: what is noted afterwards must begin a line of its own."""
+    before = file.seek(0, os.SEEK_END)
+    try:
+        left = memoryview(line)
+        while left:
+            left = left[file.write(left) :]
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 def _cut_torn_line(file: Path) -> None:

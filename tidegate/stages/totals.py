@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tidegate.errors import ObjectRejectedError
+from tidegate.errors import ObjectRejectedError, writable
 from tidegate.reading import RECORD
 from tidegate.stages.parse import parse
 from tidegate.stages.sentences import one_line
@@ -167,7 +167,7 @@ def _of_manifest(totals: ControlTotals, manifest: Callable[[], bytes] | None) ->
         msg = "The manifest with the file's control totals is not beside it; both are needed."
         raise ObjectRejectedError(msg, rule="manifest")
     try:
-        document = json.loads(manifest(), parse_float=Decimal, parse_constant=_no_number)
+        document = json.loads(manifest(), parse_float=_number_of, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise _refused(f"The manifest can't be read as JSON: {error}.") from None
     if not isinstance(document, dict):
@@ -176,7 +176,11 @@ def _of_manifest(totals: ControlTotals, manifest: Callable[[], bytes] | None) ->
     lacking = [path for path in wanted.values() if _field(document, path) is _NOTHING]
     if lacking:
         raise _refused(f"The manifest lacks {', '.join(map(repr, lacking))}.")
-    return {name: _field(document, path) for name, path in wanted.items()}
+    said = {name: _field(document, path) for name, path in wanted.items()}
+    for name, path in wanted.items():
+        if isinstance(said[name], str) and writable(said[name]) != said[name]:
+            raise _refused(f"The manifest's {path!r} is {_shown(said[name])}, which holds half a character.")
+    return said
 
 
 _NOTHING = object()
@@ -192,6 +196,14 @@ def _field(document: dict[str, Any], path: str) -> Any:
             return _NOTHING
         found = found[name]
     return found
+
+
+def _number_of(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        msg = f"{text[:_SHOWN]} is too large or too small a number"
+        raise ValueError(msg) from None
 
 
 def _no_number(text: str) -> Any:
