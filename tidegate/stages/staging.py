@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from queue import Queue
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from tidegate.errors import StagingUnavailableError
 from tidegate.stages.model import Verdict
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ class Staging:
         return relative
 
     def write(self, frame: pl.DataFrame | pl.LazyFrame, relative: str) -> str:
-        """Write a frame as Parquet under its final name only when it is whole."""
+        """Write a frame as Parquet under its final name only when it is whole.
+
+        Raises StagingUnavailableError when the disk is in the way, and what a lazy frame raises.
+        """
         import polars as pl
 
         target = self.path(relative)
@@ -52,8 +57,11 @@ class Staging:
             else:
                 frame.write_parquet(part, compression="zstd", compression_level=1)
             part.replace(target)
-        except BaseException:
+        except BaseException as error:
             part.unlink(missing_ok=True)
+            if (said := _said_by_the_disk(error)) is not None:
+                msg = f"{target} could not be written: {said}. Free space on its disk or mend it, then retry."
+                raise StagingUnavailableError(msg) from error
             raise
         return relative
 
@@ -117,6 +125,7 @@ class Spool:
     def __init__(self, staging: Staging, relative: str) -> None:
         self._staging = staging
         self._relative = relative
+        self._process = os.getpid()
         self._frames: list[pl.DataFrame] = []
         self._size = 0
         self._writer: _Writer | None = None
@@ -144,7 +153,8 @@ class Spool:
 
     def discard(self) -> None:
         """Write no more; nothing is left of a file that was not closed."""
-        if self._writer is not None:
+        # A process that was forked off has no such thread to wait for.
+        if self._writer is not None and self._process == os.getpid():
             self._writer.abandon()
 
 
@@ -209,6 +219,23 @@ class _Writer:
 _SPOOL_BYTES = 16 * 1024 * 1024
 #: How many frames may wait to be written.
 _QUEUED_FRAMES = 4
+
+
+def _said_by_the_disk(error: BaseException) -> str | None:
+    """What the system said of a failed write; None for another error.
+
+    Polars raises a ComputeError for it, and an OSError only where the file can't be opened. Errors
+    of data may hold any text, but go on after it: they tell the expression or end in a bracket.
+    """
+    import polars as pl
+
+    if not isinstance(error, pl.exceptions.ComputeError):
+        return None
+    found = _OS_ERROR.fullmatch(str(error))
+    return found[1] if found is not None else None
+
+
+_OS_ERROR = re.compile(r"parquet: .*IO error: (.+ \(os error \d+\))")
 
 
 def _append(file: FileIO, line: bytes) -> None:
