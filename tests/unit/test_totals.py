@@ -143,6 +143,40 @@ def test_floats_may_be_rounded_but_not_wrong(name: str) -> None:
     assert by_sum(name, 10**400, *values).startswith(DIFFERS)
 
 
+def test_a_sum_of_floats_is_not_off_by_more_than_rounding_explains() -> None:
+    values = ("1000000000",) * 10
+    assert by_sum("share", 10**10, *values) == AGREED
+    for said in (10**10 + 7, 10**10 + 1, 10**10 - 1, 10000000000.01, "10000000000.01"):
+        assert by_sum("share", said, *values).startswith(DIFFERS)
+    running = 0.0
+    for _ in range(1000):
+        running += 0.1
+    assert running != 100
+    assert by_sum("share", running, *["0.1"] * 1000) == AGREED
+
+
+@pytest.mark.parametrize(
+    ("said", "agreed"),
+    [
+        (2.47, True),
+        ("2.47", True),
+        (2.5, True),
+        ("2.46", False),
+        (2.468, False),
+        (2, False),
+        ("2", False),
+        ("2.", False),
+        ("2e0", False),
+        ("0.25e1", False),
+    ],
+    ids=repr,
+)
+def test_a_sum_of_floats_may_be_rounded_to_the_decimal_places_it_has(said: object, agreed: bool) -> None:
+    assert (by_sum("share", said, "1.2345", "1.2346") == AGREED) is agreed
+    german = said.replace(".", ",") if isinstance(said, str) else said
+    assert (by_sum("share", german, "1,2345", "1,2346", parse=GERMAN) == AGREED) is agreed
+
+
 @pytest.mark.parametrize("name", ["n", "u", "price", "share", "small"])
 def test_a_file_without_values_adds_up_to_0(name: str) -> None:
     assert by_sum(name, 0) == AGREED

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from tidegate.contracts import Parse
 from tidegate.errors import ObjectRejectedError, writable
 from tidegate.reading import RECORD
 from tidegate.stages.parse import parse
@@ -36,7 +37,8 @@ class _Sum:
 
     kind: pl.DataType
     total: Any = 0
-    #: sum of the values without their signs, which says how far rounding may carry a sum of floats
+    #: how many floats there are, and their sum without signs: how far rounding may carry a sum of them
+    count: int = 0
     size: float = 0.0
     #: values that could not be read
     unread: int = 0
@@ -46,17 +48,29 @@ class _Sum:
             wide = values.cast(pl.Float64)
             self.total += float(wide.sum() or 0)
             self.size += float(wide.abs().sum() or 0)
+            self.count += wide.len() - wide.null_count()
         elif isinstance(self.kind, pl.Decimal):
             part = Decimal(_exact(values.to_physical())).scaleb(-self.kind.scale, _EXACT)
             self.total = _EXACT.add(self.total, part)
         else:
             self.total += _exact(values)
 
-    def equals(self, announced: Any) -> bool:
-        if self.kind.is_float():
-            loss = 1e-6 if isinstance(self.kind, pl.Float32) else 1e-9
-            return math.isclose(float(Decimal(announced)), self.total, rel_tol=0, abs_tol=loss * self.size)
-        return bool(announced == self.total)
+    def equals(self, announced: Any, places: int) -> bool:
+        """Whether this is the sum that is announced with so many decimal places.
+
+        Floats may differ by what rounding alone explains. Reading a text rounds by at most half of
+        2**-52 of the value (2**-23 where the column has 32 bits), and so does each addition of the
+        running sum, here and at the supplier's: together count * 2**-52 of the values' size. The
+        supplier may round the sum to the decimal places it is written with; a sum written without
+        any is taken for a whole number, not for a rounded one.
+        """
+        if not self.kind.is_float():
+            return bool(announced == self.total)
+        lost = self.count * 2.0**-52 + (2.0**-23 if isinstance(self.kind, pl.Float32) else 0)
+        rounded = 0.5 * 10.0**-places if places else 0
+        return math.isclose(
+            float(Decimal(announced)), self.total, rel_tol=0, abs_tol=lost * self.size + rounded
+        )
 
     @property
     def text(self) -> str:
@@ -98,7 +112,7 @@ class TotalsCheck:
             wanted = _whole(said)
             return None if wanted == self._records else _records_differ(wanted, self._records)
         got = self._sums[name]
-        if got.equals(self._number(name, said)):
+        if got.equals(self._number(name, said), self._places(name, said)):
             return None
         left_out = [
             *([f"{self._damaged} damaged {_plural('record', self._damaged)}"] if self._damaged else []),
@@ -123,6 +137,14 @@ class TotalsCheck:
                 f"The announced sum of {name}, {_shown(said)}, is not a number as the column's values are."
             )
         return value
+
+    def _places(self, name: str, said: Any) -> int:
+        """With how many decimal places the sum is written; none where it has a power of ten."""
+        if isinstance(said, str):
+            mark = self._contract.parse.get(name, Parse()).decimal
+            found = re.search(rf"{re.escape(mark)}(\d+)\D*$", said)
+            return len(found[1]) if found is not None else 0
+        return max(0, -int(said.as_tuple().exponent)) if isinstance(said, Decimal) else 0
 
 
 def _exact(values: pl.Series) -> int:
