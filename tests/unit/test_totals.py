@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pandera.polars as pa
@@ -317,6 +318,39 @@ def test_a_trailer_of_two_lines() -> None:
     assert told(declared, [*column("n", "1", "2"), "SUM;3", "TOTAL;2"]) == AGREED
     assert "4" in told(declared, [*column("n", "1", "2"), "SUM;4", "TOTAL;2"])
     assert told(declared, [*column("n", "1", "2"), "TOTAL;2"]) == "The trailer 'TOTAL;2' does not tell n."
+
+
+def trailed(trailer: str, line: str) -> str:
+    return told(contract(ControlTotals(trailer=trailer)), [*column("share", "1.5", "1"), line])
+
+
+@pytest.mark.parametrize("rest", ["", " ", ";;;", ";31.12.2026", "EUR", " 17", "%", " -"])
+def test_what_follows_a_trailers_match_is_free(rest: str) -> None:
+    assert trailed(r"TOTAL;(?P<rows>\d+);(?P<share>[\d.]+)", f"TOTAL;2;2.5{rest}") == AGREED
+    assert trailed(r"TOTAL;(?P<rows>\d+)", f"TOTAL;2{rest}") == AGREED
+
+
+@pytest.mark.parametrize("rest", ["e3", "E-3", "e+3", "-", "+", ",00", "'000", "٣"])
+def test_a_trailers_match_does_not_end_within_a_number(rest: str) -> None:
+    said = trailed(r"TOTAL;(?P<rows>\d+);(?P<share>[0-9.]+)", f"TOTAL;2;2.5{rest}")
+    assert said == (
+        f"The trailer 'TOTAL;2;2.5{rest}' goes on with '{rest}' within the number for share. "
+        "If it is another value, let the contract's totals.trailer match it too."
+    )
+
+
+def test_a_count_goes_on_in_groups_of_three_digits() -> None:
+    for rest in (".000", ",000", "'000;2.5", "e3", "0"):
+        assert "within the number for rows" in trailed(r"TOTAL;(?P<rows>\d)", f"TOTAL;2{rest}")
+    assert trailed(r"TOTAL (?P<rows>\d)", "TOTAL 2,6.5") == AGREED
+    assert trailed(r"TOTAL (?P<rows>\d)\d{4}", "TOTAL 20025") == AGREED
+
+
+def test_a_delimiter_ends_a_number_of_a_trailer() -> None:
+    declared = contract(ControlTotals(trailer=r"TOTAL,(?P<rows>\d)"))
+    declared = replace(declared, dialect=Dialect(delimiter=",", footer="TOTAL"))
+    content = f"{HEADER}\n1;;;;\nTOTAL;1;100\n".replace(";", ",").encode()
+    assert sum(part.records for part in check_file(content, declared).parts()) == 1
 
 
 # -- rejected rows -------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class FileCheck:
             yield self._judge(group, columns, totals)
         if not judged:
             yield self._judge([], columns, totals)
-        totals.settle(self.reading.footer, self.manifest)
+        totals.settle(self.reading.footer, self.manifest, delimiter=self.reading.dialect["delimiter"])
 
     def _judge(self, blocks: Sequence[Block], columns: dict[str, pl.DataType], totals: TotalsCheck) -> Part:
         own = pl.DataFrame(schema={RECORD: pl.Int64, LINE: pl.Int64, **dict.fromkeys(columns, pl.String)})

@@ -95,12 +95,12 @@ class TotalsCheck:
             column.add(parsed.rows[name])
             column.unread += parsed.unread.filter(pl.col("column") == name).height
 
-    def settle(self, footer: Sequence[str], manifest: Callable[[], bytes] | None) -> None:
+    def settle(self, footer: Sequence[str], manifest: Callable[[], bytes] | None, *, delimiter: str) -> None:
         """ObjectRejectedError when the file does not hold what its supplier says, or nothing is said."""
         if self._totals is None:
             return
         if self._totals.trailer is not None:
-            announced: Mapping[str, Any] = _of_trailer(self._totals.trailer, footer)
+            announced: Mapping[str, Any] = _of_trailer(self._totals.trailer, footer, delimiter)
         else:
             announced = _of_manifest(self._totals, manifest)
         wrong = [problem for name, said in announced.items() if (problem := self._problem(name, said))]
@@ -165,13 +165,14 @@ def _widest(kind: pl.DataType) -> pl.DataType:
     return pl.Int128() if kind.is_integer() else pl.Float64()
 
 
-def _of_trailer(trailer: str, footer: Sequence[str]) -> dict[str, str]:
+def _of_trailer(trailer: str, footer: Sequence[str], delimiter: str) -> dict[str, str]:
     """What the trailer says; it may stand on several lines when each says something else."""
     matches = [found for line in footer if (found := re.match(trailer, line)) is not None]
     if not matches:
         raise _refused(f"The file has no trailer line that matches {trailer!r}; it may have been cut off.")
     said: dict[str, str] = {}
     for found in matches:
+        _refuse_half_a_number(found, delimiter)
         for name, text in found.groupdict().items():
             if text is not None and said.setdefault(name, text) != text:
                 raise _refused(
@@ -182,6 +183,28 @@ def _of_trailer(trailer: str, footer: Sequence[str]) -> dict[str, str]:
     if silent:
         raise _refused(f"The trailer {_shown(matches[0].string)} does not tell {', '.join(silent)}.")
     return said
+
+
+def _refuse_half_a_number(found: re.Match[str], delimiter: str) -> None:
+    """ObjectRejectedError when the match ends with a value, and what follows belongs to that number.
+
+    What else follows is free: delimiters that fill the line up, a date, a currency.
+    """
+    cut = [name for name in found.groupdict() if found[name] and found.end(name) == found.end()]
+    rest = found.string[found.end() :]
+    if not cut or not found[0][-1].isdigit() or rest.startswith(delimiter):
+        return
+    if (_ROWS_GO_ON if cut == [ROWS] else _SUM_GOES_ON).match(rest):
+        raise _refused(
+            f"The trailer {_shown(found.string)} goes on with {_shown(rest)} within the number for "
+            f"{' and '.join(cut)}. If it is another value, let the contract's totals.trailer match it too."
+        )
+
+
+#: A digit, a sign at the end, a power of ten, or a mark and digits. After a count a mark may end a
+#: sentence or begin another value, unless it makes groups of three digits.
+_SUM_GOES_ON = re.compile(r"\d|[-+]|[eE][-+]?\d|[.,'’]\d")  # noqa: RUF001
+_ROWS_GO_ON = re.compile(r"\d|[-+]|[eE][-+]?\d|[.,'’]\d{3}(?!\d)")  # noqa: RUF001
 
 
 def _of_manifest(totals: ControlTotals, manifest: Callable[[], bytes] | None) -> dict[str, Any]:
