@@ -393,6 +393,8 @@ def test_what_a_step_stumbles_over_holds_that_object_alone(project: Project) -> 
     run(project, "dated")
     assert [state(project, obj)[0] for obj in objects] == ["loaded", "quarantined"]
     assert "parse dates" in state(project, objects[1])[1]
+    entry = project.ledger.ask(queries.by_id, [objects[1].object_id])[objects[1].object_id]
+    assert (entry.rows_read, entry.rows_loaded, entry.rows_rejected) == (1, 0, 1)
 
 
 def test_a_full_disk_is_a_passing_trouble(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

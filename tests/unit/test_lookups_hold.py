@@ -60,8 +60,8 @@ def test_an_object_without_a_match_is_held_whole_and_says_which_keys_it_lacks(sy
     assert entry.state == "quarantined"
     assert entry.reason == (
         "10 rows have keys in shop that shops does not have in its column shop: 'Z2', 'Z3', 'Z4', 'Z5', 'Z6' "
-        "and 2 more. It is tried again when shops is loaded within 600 s of the upload; after that, "
-        "run `tidegate quarantine redrive --dataset orders --rule lookup`."
+        "and 2 more. While nothing of it is loaded, it is tried again when shops is loaded within 600 s "
+        "of the upload; otherwise run `tidegate quarantine redrive --dataset orders --rule lookup`."
     )
     assert system.counts(obj) == (11, 0, 11, 0)
     assert system.project.warehouse.held(HeldSelection(dataset="orders")) == []
@@ -191,7 +191,7 @@ def test_a_reference_that_was_never_loaded_is_waited_for(make: Make) -> None:
     system.run()
     assert system.state(obj) == "quarantined"
     assert (
-        "It needs the reference shops, which has not been loaded. It is tried again"
+        "It needs the reference shops, which has not been loaded. While nothing of it is loaded, it is tried"
         in system.entry(obj).reason
     )
     system.load_shops("A")

@@ -18,6 +18,7 @@ from tidegate.errors import (
     RetryableError,
     StagingUnavailableError,
     TidegateError,
+    writable,
 )
 from tidegate.events import Event, EventType
 from tidegate.events.model import event_id, iso
@@ -207,7 +208,7 @@ def _carry_on(
         return work(verdict) if verdict.state is VerdictState.PASSED else verdict
 
     objects = [one for one in batch.objects if one.object.object_id in before]
-    return _each(project, batch, objects, stage, go_on)
+    return _each(project, batch, objects, stage, go_on, before)
 
 
 def _each(
@@ -216,16 +217,21 @@ def _each(
     objects: Sequence[ClaimedObject],
     stage: EventType,
     work: Callable[[ClaimedObject], Verdict],
+    before: Mapping[str, Verdict] | None = None,
 ) -> list[Verdict]:
     version = project.registry[batch.dataset].version
     staging = project.staging(batch.id)
     noted = staging.notes(stage.verb, version)
     trouble: dict[str, RetryableError] = {}
+
+    def so_far(one: ClaimedObject) -> Verdict:
+        return (before or {}).get(one.object.object_id) or _nothing_read(one, version)
+
     verdicts: list[Verdict] = []
     with staging.noting(stage.verb, version) as note:
         for one, key in zip(objects, _keys(objects), strict=True):
             try:
-                verdicts.append(noted.get(key) or _settled(work, note, one, version))
+                verdicts.append(noted.get(key) or _settled(work, note, one, so_far(one)))
             except RetryableError as error:
                 trouble[one.object.url] = error
     _tell(project, batch, objects, verdicts, stage)
@@ -260,9 +266,11 @@ def _settled(
     work: Callable[[ClaimedObject], Verdict],
     note: Callable[[Verdict], object],
     one: ClaimedObject,
-    version: str,
+    so_far: Verdict,
 ) -> Verdict:
     """The verdict of `work`, noted; what goes wrong with this object's data holds this object alone.
+
+    Rows that were refused so far are told all the same.
 
     The contract as such was tried on a table without rows before anything was claimed.
     """
@@ -274,7 +282,7 @@ def _settled(
             raise
         except Exception as error:
             log.exception("%s is held", one.object.url, extra={"action": "object_held"})
-            verdict = _held_by(error, one, version)
+            verdict = _held_by(error, so_far)
             note(verdict)
     except OSError as error:
         msg = f"{one.object.url} could not be staged: {error}. See to the disk of the state folder."
@@ -282,16 +290,21 @@ def _settled(
     return verdict
 
 
-def _held_by(error: Exception, one: ClaimedObject, version: str) -> Verdict:
-    from tidegate.stages.model import Verdict, VerdictState
+def _held_by(error: Exception, so_far: Verdict) -> Verdict:
+    from tidegate.stages.model import VerdictState
 
     said = str(error) if isinstance(error, TidegateError) else f"{type(error).__name__}: {error}"
+    held = {"state": VerdictState.HELD, "rule": "contract", "reason": writable(said[:2_000]), "rows": None}
+    return so_far.model_copy(update=held)
+
+
+def _nothing_read(one: ClaimedObject, version: str) -> Verdict:
+    from tidegate.stages.model import Verdict, VerdictState
+
     return Verdict(
         object_id=one.object.object_id,
         attempt=one.attempt,
-        state=VerdictState.HELD,
-        rule="contract",
-        reason=said[:2_000],
+        state=VerdictState.PASSED,
         contract_version=version,
     )
 

@@ -112,8 +112,8 @@ def _again(lookups: Sequence[Lookup], contract: Contract, rule: str) -> str:
     names = " or ".join(dict.fromkeys(lookup.dataset for lookup in lookups))
     seconds = max(lookup.hold_seconds for lookup in lookups)
     return (
-        f"It is tried again when {names} is loaded within {seconds:g} s of the upload; after that, "
-        f"run `tidegate quarantine redrive --dataset {contract.name} --rule {rule}`."
+        f"While nothing of it is loaded, it is tried again when {names} is loaded within {seconds:g} s of "
+        f"the upload; otherwise run `tidegate quarantine redrive --dataset {contract.name} --rule {rule}`."
     )
 
 
