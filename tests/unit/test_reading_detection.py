@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ def opened(content: str | bytes, columns: str, **options: Any) -> Reading:
     return open_reading(
         content.encode() if isinstance(content, str) else content,
         columns=columns.split(","),
-        dialect=Dialect.detect(**options),
+        dialect=replace(Dialect.detect(), **options),
         policy=Columns(),
     )
 
@@ -135,3 +136,29 @@ class TestBz2:
     def test_what_follows_a_stream_and_is_none_holds_the_file(self, tail: bytes) -> None:
         with pytest.raises(ObjectRejectedError, match=r"The bz2 data is damaged or cut off \(.+\)"):
             rows(opened(bz2.compress(self.first) + tail, "a,b"))
+
+
+def test_the_header_met_again_is_no_row() -> None:
+    content = 'a,"b"\n1,2\na,b\n"a", b\n\ufeffa ,b\nb,a\na,\n'
+    for patient in (False, True):
+        (block,) = opened(content, "a,b", comment="#").blocks(patient=patient)
+        assert block.rows.rows() == [(1, 2, "1", "2"), (5, 6, "b", "a"), (6, 7, "a", "")]
+        told = block.damaged.select("record", "line", "offset", "rule", "message", "raw").rows()
+        words = ("header", "The record repeats the header.")
+        assert told == [
+            (2, 3, 10, *words, "a,b"),
+            (3, 4, 14, *words, '"a", b'),
+            (4, 5, 21, *words, "\ufeffa ,b"),
+        ]
+
+
+def test_the_header_met_again_is_known_by_what_its_names_mean() -> None:
+    assert rows(opened('"a""x",b\n1,2\n"a""x",b\n', 'a"x,b')) == [("1", "2")]
+
+
+def test_a_value_like_the_name_of_a_single_column_is_a_value() -> None:
+    assert rows(opened("a\n1\na\n", "a")) == [("1",), ("a",)]
+
+
+def test_without_a_header_nothing_repeats_it() -> None:
+    assert rows(opened("a,b\na,b\n", "a,b", header_lines=0, preamble_lines=0)) == [("a", "b")] * 2
