@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DAMAGED = Path(__file__).parents[1] / "golden" / "damaged"
 
-DAMAGE_RULES = {"quoting", "fields", "encoding", "nul", "too_long"}
+DAMAGE_RULES = {"quoting", "fields", "encoding", "nul", "too_long", "header"}
 #: What is compared of a rejection: all but its sentence.
 REJECTED = ("record", "line", "offset", "column", "rule", "value", "raw")
 LINE_KINDS = {"preamble", "header", "comment", "blank", "footer", "accepted", "rejected"}

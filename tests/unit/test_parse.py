@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ZONED = pl.Datetime("us", "UTC")
 LOCAL = pl.Datetime("us")
 ZURICH = Parse(time_zone="Europe/Zurich")
+SHORT = Parse(formats=["%y-%m-%d %H:%M %z"])
+SHORT_ZURICH = Parse(formats=["%y-%m-%d %H:%M"], time_zone="Europe/Zurich")
 SWISS = Parse(decimal=".", thousands="'")
 GERMAN = Parse(decimal=",", thousands=".")
 
@@ -185,6 +187,14 @@ def test_a_text_that_does_not_fit_is_unread_and_told(text: str, kind: pl.DataTyp
             Parse(formats=["%d.%m.%Y %H:%M %z"]),
             datetime(2026, 2, 1, 9, 30, tzinfo=UTC),
         ),
+        ("69-01-01 00:30 +01:00", ZONED, SHORT, datetime(1968, 12, 31, 23, 30, tzinfo=UTC)),
+        ("68-12-31 23:30 -01:00", ZONED, SHORT, datetime(2069, 1, 1, 0, 30, tzinfo=UTC)),
+        ("69-12-31 23:30 -01:00", ZONED, SHORT, datetime(1970, 1, 1, 0, 30, tzinfo=UTC)),
+        ("70-01-01 00:30 +01:00", ZONED, SHORT, datetime(1969, 12, 31, 23, 30, tzinfo=UTC)),
+        ("69-01-01 00:30 Z", ZONED, SHORT, datetime(1969, 1, 1, 0, 30, tzinfo=UTC)),
+        ("69-01-01 00:30", ZONED, SHORT_ZURICH, datetime(1968, 12, 31, 23, 30, tzinfo=UTC)),
+        # Zurich had no summer time in 1969.
+        ("69-07-01 12:00", ZONED, SHORT_ZURICH, datetime(1969, 7, 1, 11, tzinfo=UTC)),
         ("2026-07-01T12:00:00", ZONED, ZURICH, datetime(2026, 7, 1, 10, tzinfo=UTC)),
         ("2026-01-01T12:00:00", ZONED, ZURICH, datetime(2026, 1, 1, 11, tzinfo=UTC)),
         ("2026-01-01T12:00:00Z", ZONED, ZURICH, datetime(2026, 1, 1, 12, tzinfo=UTC)),

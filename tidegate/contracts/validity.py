@@ -226,7 +226,7 @@ def _totals(contract: Contract, columns: dict[str, Any]) -> Iterator[tuple[Where
                 ("totals", "trailer"),
                 (
                     "totals.trailer is looked for in the footer, and dialect.footer is not set, so that the "
-                    r"trailer counts as a row; write dialect=Dialect(footer=r'^TOTAL') or what fits."
+                    r"trailer counts as a row; write dialect=Dialect(footer=r'^TOTAL;') or what fits."
                 ),
             )
         for name in re.compile(totals.trailer).groupindex:

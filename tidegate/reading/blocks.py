@@ -11,13 +11,14 @@ import polars as pl
 from tidegate.reading.encoding import original_offsets
 from tidegate.reading.lines import selected
 from tidegate.reading.marks import Marks, mark_fast, mark_patient
-from tidegate.reading.model import LINE, RECORD, REJECTION_SCHEMA, Block, raw_texts
+from tidegate.reading.model import LINE, RECORD, REJECTION_SCHEMA, Block, LineKind, raw_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from tidegate.reading.grammar import Grammar
     from tidegate.reading.lines import Lines
     from tidegate.reading.marks import Rules
     from tidegate.reading.model import Place
@@ -44,6 +45,9 @@ def build_block(
         text = text[: int(lines.starts[marks.used])]
         lines = lines.first(marks.used, len(text))
         marks.kinds = marks.kinds[: marks.used]
+    fields, at = _fields(text, lines, marks, rules)
+    if rules.header is not None and _may_hold(text, rules.header, rules.grammar):
+        fields, at = _refuse_headers(fields, at, marks, rules.header)
     firsts, afters = _records(marks)
     block = Block(
         place=place,
@@ -52,7 +56,7 @@ def build_block(
         kinds=marks.kinds,
         firsts=firsts,
         afters=afters,
-        rows=_rows(text, lines, marks, rules, layout, place, firsts),
+        rows=_rows(fields, at, layout, place, firsts),
         damaged=_damaged(text, lines, marks, place, firsts),
     )
     return block, len(text)
@@ -71,15 +75,8 @@ def _records(marks: Marks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return firsts[order], afters[order]
 
 
-def _rows(
-    text: bytes,
-    lines: Lines,
-    marks: Marks,
-    rules: Rules,
-    layout: Mapping[str, int | None],
-    place: Place,
-    firsts: NDArray[np.int64],
-) -> pl.DataFrame:
+def _fields(text: bytes, lines: Lines, marks: Marks, rules: Rules) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """The fields of the sound records, columns ``f0`` and so on, and the line each begins on."""
     grammar = rules.grammar
     names = [f"f{index}" for index in range(grammar.width)]
     frame = _parsed(text, lines, marks, rules, names)
@@ -90,12 +87,54 @@ def _rows(
         at = np.concatenate((at, np.array([first for first, _, _ in marks.walked], dtype=np.int64)))
         order = np.argsort(at, kind="stable")
         frame, at = pl.concat([frame, walked])[order], at[order]
+    return frame, at
+
+
+def _may_hold(text: bytes, names: Sequence[str], grammar: Grammar) -> bool:
+    """False only where a record of these names can't be in the text; far sooner known than by its fields."""
+    marks = {mark.decode() for mark in (grammar.quote, grammar.escape) if mark is not None}
+    return all(name.encode() in text for name in names if marks.isdisjoint(name))
+
+
+def _refuse_headers(
+    fields: pl.DataFrame, at: NDArray[np.int64], marks: Marks, header: Sequence[str]
+) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """Without the records that repeat the header, which become damaged ones."""
+    found = fields.with_row_index("index")
+    for column, name in reversed([*zip(fields.columns, header, strict=True)]):
+        text = pl.col(column)
+        # Where a file was put behind another one, its byte order mark came along.
+        text = text.str.strip_prefix("\ufeff") if column == fields.columns[0] else text
+        found = found.filter(text.str.strip_chars() == name)
+        if not found.height:
+            return fields, at
+    lines = set(at[found["index"].to_numpy()].tolist())
+    single = np.isin(marks.plain, list(lines))
+    headers = [(int(line), int(line) + 1) for line in marks.plain[single]]
+    headers += [(first, after) for first, after, _ in marks.walked if first in lines]
+    marks.plain = marks.plain[~single]
+    marks.walked = [one for one in marks.walked if one[0] not in lines]
+    for first, after in headers:
+        marks.kinds[first:after] = LineKind.REJECTED
+        marks.damaged.append((first, after, "header", "The record repeats the header."))
+    kept = np.ones(len(at), dtype=np.bool_)
+    kept[found["index"].to_numpy()] = False
+    return fields.filter(kept), at[kept]
+
+
+def _rows(
+    fields: pl.DataFrame,
+    at: NDArray[np.int64],
+    layout: Mapping[str, int | None],
+    place: Place,
+    firsts: NDArray[np.int64],
+) -> pl.DataFrame:
     numbers = np.searchsorted(firsts, at) + place.records + 1
     columns = {
-        name: pl.col(names[index]) if index is not None else pl.lit(None, dtype=pl.String)
+        name: pl.col(f"f{index}") if index is not None else pl.lit(None, dtype=pl.String)
         for name, index in layout.items()
     }
-    return frame.select(
+    return fields.select(
         pl.Series(RECORD, numbers, dtype=pl.Int64),
         pl.Series(LINE, at + place.lines + 1, dtype=pl.Int64),
         **columns,

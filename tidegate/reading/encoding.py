@@ -26,7 +26,6 @@ _NUL_SHARE = 0.3
 _CONTINUATION_MASK, _CONTINUATION, _FOUR_BYTES, _BEYOND_ASCII = 0xC0, 0x80, 0xF0, 0x80
 _LOW_SURROGATES = 0xDC00
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def byte_order_mark(head: bytes) -> tuple[str, int] | None:
@@ -41,13 +40,14 @@ class EncodingSniffer:
     """Tells UTF-8, UTF-16 and Windows-1252 apart, from all of an object's bytes.
 
     A byte order mark decides. Without one: where every second byte is NUL it is UTF-16. Where all
-    is valid UTF-8, it is that. Else it is UTF-8 with damage when more characters beyond ASCII are
-    valid than not, and Windows-1252 otherwise.
+    is valid UTF-8, it is that. Else it is UTF-8 with damage when there are more valid characters
+    beyond ASCII than bytes that belong to none, and Windows-1252 otherwise.
     """
 
     def __init__(self) -> None:
         self._head = b""
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        # A replacement character may be the text's own, so damage must not be turned into one.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._valid = 0
         self._invalid = 0
 
@@ -58,10 +58,9 @@ class EncodingSniffer:
             return
         text = self._decoder.decode(chunk, final)
         if not text.isascii():
-            invalid = text.count(_REPLACEMENT)
-            ascii_only = text.encode("ascii", "ignore")
-            self._invalid += invalid
-            self._valid += len(text) - len(ascii_only) - invalid
+            valid = text.encode("utf-8", "ignore").decode()
+            self._invalid += len(text) - len(valid)
+            self._valid += len(valid) - len(valid.encode("ascii", "ignore"))
 
     def verdict(self) -> str:
         """The encoding of what was fed."""

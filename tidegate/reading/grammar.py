@@ -94,6 +94,19 @@ class Grammar:
                 return self._first_line(text, start, AFTER_CLOSE if within else UNCLOSED)
             return Record(end=end.end(), fields=fields)
 
+    def written_fields(self, text: bytes, start: int) -> list[bytes]:
+        """The fields of the sound record that begins at `start` as they are written, quotes and all."""
+        fields: list[bytes] = []
+        at = start
+        while True:
+            quoted = self.quote is not None and text.startswith(self.quote, at)
+            found = (self._quoted if quoted else self._unquoted).match(text, at)
+            fields.append(found.group() if found is not None else b"")
+            at += len(fields[-1])
+            if not text.startswith(self.delimiter, at):
+                return fields
+            at += 1
+
     def count_message(self, fields: int) -> str:
         """What is wrong with a record of so many fields."""
         hint = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from tidegate.reading.grammar import Grammar
 from tidegate.reading.lines import split_lines
 from tidegate.reading.marks import Rules, mark_fast
 from tidegate.reading.model import LineKind
+from tidegate.reading.quotes import best_quotes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +47,7 @@ class _Candidate:
     grammar: Grammar
     match: Match
     names: list[str]
+    start: int
     end: int
 
 
@@ -62,7 +65,7 @@ class HeadFinder:
     def find(self) -> Head:
         start = self._skip_preamble()
         if self.dialect.header_lines == 0:
-            found = _Candidate(self._any_grammar(start), self.matcher.positional(), [], start)
+            found = _Candidate(self._any_grammar(start), self.matcher.positional(), [], start, start)
         elif self.dialect.preamble_lines == DETECT:
             found = self._search(start)
         else:
@@ -72,7 +75,12 @@ class HeadFinder:
             raise ObjectRejectedError(f"The header does not fit {self.called}: {wrong}.", rule="header")
         grammar = replace(found.grammar, width=len(found.names) or len(self.matcher.columns))
         if self.dialect.quote == DETECT:
-            grammar = self._best_quotes(grammar, found.end)
+            grammar = best_quotes(
+                self._sample(found.end),
+                self._rules(grammar),
+                escapes=self.dialect.escape is None,
+                header=self.text[found.start : found.end],
+            )
         return Head(
             grammar=grammar,
             match=found.match,
@@ -123,7 +131,7 @@ class HeadFinder:
         best = best or max(sound, key=lambda one: one.match.found)
         if not best.match.fits:
             self._refuse_other_delimiter(start)
-        self._take(start, best)
+        self._take(best)
         return best
 
     def _refuse_other_delimiter(self, start: int) -> None:
@@ -142,7 +150,7 @@ class HeadFinder:
 
     def _search(self, start: int) -> _Candidate:
         """The first line whose names fit; when none does, the one that has most of them."""
-        best: tuple[_Candidate, int] | None = None
+        best: _Candidate | None = None
         at, first = start, start
         for _ in range(SEARCHED_LINES):
             if at >= len(self.text):
@@ -154,18 +162,18 @@ class HeadFinder:
                     if found is None or not found.match.found:
                         continue
                     if best is None or (found.match.fits, found.match.found) > (
-                        best[0].match.fits,
-                        best[0].match.found,
+                        best.match.fits,
+                        best.match.found,
                     ):
-                        best = found, at
-            if best is not None and best[0].match.fits:
+                        best = found
+            if best is not None and best.match.fits:
                 break
             at = end
         if best is None:
             raise self._no_header(first)
-        self._skip_to(first, best[1])
-        self._take(best[1], best[0])
-        return best[0]
+        self._skip_to(first, best.start)
+        self._take(best)
+        return best
 
     def _no_header(self, start: int) -> ObjectRejectedError:
         self._skip_nothings(start)
@@ -185,7 +193,8 @@ class HeadFinder:
             self.kinds.append(self._nothing(self.text[start:end]) or LineKind.PREAMBLE)
             start = end
 
-    def _take(self, start: int, found: _Candidate) -> None:
+    def _take(self, found: _Candidate) -> None:
+        start = found.start
         while start < found.end:
             self.kinds.append(LineKind.HEADER)
             start = _SCANNER.line_end(self.text, start)
@@ -202,7 +211,7 @@ class HeadFinder:
             end = record.end
         matches = [(self.matcher.match(names), names) for names in self._readings(rows)]
         best = max(matches, key=lambda pair: (pair[0].fits, pair[0].found))
-        return _Candidate(grammar, best[0], [name.strip() for name in best[1]], end)
+        return _Candidate(grammar, best[0], [name.strip() for name in best[1]], start, end)
 
     def _readings(self, rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
         """Each of several header lines by itself, and all of them joined."""
@@ -262,26 +271,30 @@ class HeadFinder:
         """Without a header: the delimiter that gives most lines the right number of fields."""
         width = len(self.matcher.columns)
         sample = self._sample(start)
-        best, most = None, -1
+        best, most = Grammar(b",", b'"', None, width), -1
         for delimiter in self._delimiters(sample):
             quote = b'"' if self.dialect.quote == DETECT else next(iter(self._quotes()))
             grammar = Grammar(delimiter, quote, self._escape(), width)
-            sound = _sound_records(sample, grammar)
+            sound = _sound_records(sample, self._rules(grammar))
+            if sound == most > 0 and width > 1 and delimiter in _COMMON_DELIMITERS:
+                msg = (
+                    f"The fields of the file may be divided by {best.delimiter.decode()!r} or by "
+                    f"{delimiter.decode()!r}: it has no header that tells. Declare the delimiter in "
+                    f"{self.called}."
+                )
+                raise ObjectRejectedError(msg, rule="header")
             if sound > most:
                 best, most = grammar, sound
-        return best or Grammar(b",", b'"', None, width)
+        return best
 
-    def _best_quotes(self, grammar: Grammar, start: int) -> Grammar:
-        """The quote and escape under which most of the first records are well-formed."""
-        sample = self._sample(start)
-        escapes = (None, b"\\") if self.dialect.escape is None and b"\\" in sample else (self._escape(),)
-        candidates = [
-            replace(grammar, quote=quote, escape=escape)
-            for escape in escapes
-            for quote in _QUOTES
-            if grammar.delimiter not in (quote, escape)
-        ]
-        return max(candidates, key=lambda one: _sound_records(sample, one))
+    def _rules(self, grammar: Grammar) -> Rules:
+        """What decides over the lines of a sample."""
+        return Rules(
+            grammar=grammar,
+            encoding=self.encoding,
+            comment=self.dialect.comment.encode() if self.dialect.comment is not None else None,
+            footer=re.compile(self.dialect.footer) if self.dialect.footer is not None else None,
+        )
 
     def _sample(self, start: int) -> bytes:
         sample = self.text[start : start + _SAMPLE_BYTES]
@@ -295,10 +308,9 @@ class HeadFinder:
 _SCANNER = Grammar(b",", None, None, 1)
 
 
-def _sound_records(sample: bytes, grammar: Grammar) -> int:
+def _sound_records(sample: bytes, rules: Rules) -> int:
     if not sample:
         return 0
-    rules = Rules(grammar=grammar, encoding="", comment=None, footer=None)
     marks = mark_fast(sample, split_lines(sample), rules, None)
     damaged = len(marks.damaged) + sum(len(indexes) for indexes, _, _ in marks.damaged_lines)
     return len(marks.plain) + len(marks.walked) - damaged

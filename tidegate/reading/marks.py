@@ -39,6 +39,9 @@ class Rules:
     encoding: str
     comment: bytes | None
     footer: re.Pattern[str] | None
+    #: the header's names; a record of the same fields is the header once more. None: there is none,
+    #: or it has one column only, whose values may well be like its name
+    header: tuple[str, ...] | None = None
     record_limit: int = RECORD_LIMIT
 
 

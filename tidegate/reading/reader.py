@@ -260,6 +260,7 @@ def open_reading(
         encoding=text.encoding,
         comment=dialect.comment.encode() if dialect.comment is not None else None,
         footer=re.compile(dialect.footer) if dialect.footer is not None else None,
+        header=tuple(head.names) if len(head.names) > 1 else None,
         record_limit=record_limit,
     )
     return Reading(text=text, head=head, rules=rules, block_bytes=block_bytes)

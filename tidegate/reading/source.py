@@ -111,12 +111,54 @@ def _decompressed(raw: BinaryIO, compression: str) -> BinaryIO:
     if compression == "gzip":
         return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
     if compression == "bz2":
-        return cast("BinaryIO", bz2.BZ2File(raw))
+        return cast("BinaryIO", _Bz2Streams(raw))
     if compression == "zstd":
         return cast("BinaryIO", _zstd().ZstdFile(raw))
     if compression == "zip":
         return _only_member(raw)
     return raw
+
+
+class _Bz2Streams:
+    """The content of one bz2 stream or of several, one after the other.
+
+    BZ2File takes whatever follows the first stream and is none for the end, and so drops a damaged
+    one without a word. Here it is an error; only NUL bytes may follow, as they may in gzip.
+    """
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._stream = bz2.BZ2Decompressor()
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; none only at the end."""
+        while True:
+            packed = b""
+            if self._stream.eof:
+                packed = self._between()
+                if not packed:
+                    return b""
+                self._stream = bz2.BZ2Decompressor()
+            elif self._stream.needs_input:
+                packed = self._raw.read(io.DEFAULT_BUFFER_SIZE)
+                if not packed:
+                    raise EOFError("the data ends within a stream")
+            content = self._stream.decompress(packed, size)
+            if content:
+                return content
+
+    def _between(self) -> bytes:
+        """What follows a stream, from its first byte that is not NUL."""
+        packed = self._stream.unused_data.lstrip(b"\0")
+        while not packed:
+            more = self._raw.read(io.DEFAULT_BUFFER_SIZE)
+            if not more:
+                break
+            packed = more.lstrip(b"\0")
+        return packed
+
+    def close(self) -> None:
+        """The raw file is closed by whoever opened it."""
 
 
 def _only_member(raw: BinaryIO) -> BinaryIO:

@@ -64,6 +64,8 @@ class Layout:
 
     #: fits a text as a whole, or not
     pattern: str
+    #: fits of these a text of the year 69 in two digits
+    pattern_69: str
     #: the format for Polars' parser
     chrono: str
     #: letters used
@@ -79,7 +81,9 @@ def layout(text_format: str, *, places: int = 6, padded: bool = False, zulu: boo
     """
     tokens = [(found[1], found[2]) for found in _TOKEN.finditer(text_format)]
     pattern, chrono, shape = "", "", ""
+    pattern_69 = ""
     for at, (letter, char) in enumerate(tokens):
+        before = pattern
         alone = not padded and not _is_digit(tokens, at - 1) and not _is_digit(tokens, at + 1)
         if char == "%":
             raise ValueError("write %% for a percent sign")
@@ -109,10 +113,11 @@ def layout(text_format: str, *, places: int = 6, padded: bool = False, zulu: boo
         else:
             msg = f"%{letter} is not among the letters that can be used: {LETTERS}"
             raise ValueError(msg)
+        pattern_69 += "69" if letter == "y" else pattern[len(before) :]
     letters = [letter for letter, _ in tokens if letter and letter != "%"]
     if len(letters) != len(set(letters)):
         raise ValueError("use each letter once")
-    return Layout(f"^{pattern}$", chrono, frozenset(letters), shape)
+    return Layout(f"^{pattern}$", f"^{pattern_69}$", chrono, frozenset(letters), shape)
 
 
 def _is_digit(tokens: Sequence[tuple[str | None, str | None]], at: int) -> bool:
@@ -217,11 +222,8 @@ def _reading(found: Layout, kind: pl.DataType, rule: Parse) -> Callable[[pl.Expr
         if isinstance(kind, pl.Datetime):
             value = _moment(fitting, found, kind, rule)
         else:
-            value = fitting.str.to_date(found.chrono, strict=False, cache=False)
+            value = _in_1969(fitting.str.to_date(found.chrono, strict=False, cache=False), fitting, found)
             value = pl.when(value >= date.min).then(value)
-        if "y" in found.letters:
-            # Polars has 2069 where strptime and POSIX have 1969.
-            value = pl.when(value.dt.year() == 2069).then(value.dt.offset_by("-100y")).otherwise(value)  # noqa: PLR2004
         return value
 
     return read
@@ -247,7 +249,19 @@ def _moment(text: pl.Expr, found: Layout, kind: pl.Datetime, rule: Parse) -> pl.
 
 def _to_datetime(text: pl.Expr, found: Layout, unit: Literal["ms", "us", "ns"], *, offset: bool) -> pl.Expr:
     zone = "UTC" if offset else None
-    return text.str.to_datetime(found.chrono, time_unit=unit, time_zone=zone, strict=False, cache=False)
+    value = text.str.to_datetime(found.chrono, time_unit=unit, time_zone=zone, strict=False, cache=False)
+    return _in_1969(value, text, found)
+
+
+def _in_1969(value: pl.Expr, text: pl.Expr, found: Layout) -> pl.Expr:
+    """The value in 1969, as strptime and POSIX have it, where Polars has 2069.
+
+    The text's own digits decide, and before any time zone does: an offset may make it another year,
+    and another century has other offsets.
+    """
+    if "y" not in found.letters:
+        return value
+    return pl.when(text.str.contains(found.pattern_69)).then(value.dt.offset_by("-100y")).otherwise(value)
 
 
 def _within_calendar(value: pl.Expr, zone: str | None) -> pl.Expr:
