@@ -16,10 +16,12 @@ from tidegate.errors import AccountingError
 from tidegate.warehouse import HeldSelection, LoadOutcome, LoadRequest, Outcome, Warehouse
 from tidegate.warehouse.plan import REREAD
 
+pytestmark = pytest.mark.slow
+
 POLICIES = [
     pytest.param(Append(), id="Append"),
-    pytest.param(Merge(key=["id"]), id="Merge", marks=pytest.mark.slow),
-    pytest.param(Replace(), id="Replace", marks=pytest.mark.slow),
+    pytest.param(Merge(key=["id"]), id="Merge"),
+    pytest.param(Replace(), id="Replace"),
 ]
 ONE = version("a.csv", 1)
 READ = '{"delimiter": ","}'

@@ -19,6 +19,8 @@ from tidegate.operations.record import record_uploads
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = """
 import pandera.polars as pa
 from tidegate.contracts import Append, Contract

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Make = Callable[..., Shopping]
 
+pytestmark = pytest.mark.slow
+
 HELD = ["uploaded", "claimed", "validated", "normalized", "quarantined", "reported"]
 LOADED = ["claimed", "validated", "normalized", "enriched", "loaded", "reported"]
 

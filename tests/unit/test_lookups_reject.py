@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Make = Callable[..., Shopping]
 
+pytestmark = pytest.mark.slow
+
 REJECTIONS = (
     'SELECT record, line, "offset", "column", rule, value, message, raw FROM tidegate.rejected_rows '
     "WHERE closed_at IS NULL ORDER BY record, message"

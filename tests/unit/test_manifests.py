@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tidegate.ledger import ClaimedObject
     from tidegate.stages.model import Verdict
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = """
 import pandera.polars as pa
 from tidegate.contracts import Budget, Contract, ControlTotals

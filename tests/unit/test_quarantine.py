@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+pytestmark = pytest.mark.slow
+
 POLICIES = [
     pytest.param("Append()", id="Append"),
-    pytest.param('Merge(key=["order_id"])', id="Merge", marks=pytest.mark.slow),
-    pytest.param("Replace()", id="Replace", marks=pytest.mark.slow),
+    pytest.param('Merge(key=["order_id"])', id="Merge"),
+    pytest.param("Replace()", id="Replace"),
 ]
 
 
