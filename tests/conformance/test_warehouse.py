@@ -17,10 +17,12 @@ from tidegate.warehouse import Outcome, Warehouse
 LOADED, QUARANTINED = Outcome.LOADED, Outcome.QUARANTINED
 SUPERSEDED, DUPLICATE = Outcome.SUPERSEDED, Outcome.DUPLICATE
 
+pytestmark = pytest.mark.slow
+
 POLICIES = [
     pytest.param(Append(), id="Append"),
-    pytest.param(Merge(key=["id"]), id="Merge", marks=pytest.mark.slow),
-    pytest.param(Replace(), id="Replace", marks=pytest.mark.slow),
+    pytest.param(Merge(key=["id"]), id="Merge"),
+    pytest.param(Replace(), id="Replace"),
 ]
 A, B = (1, "a", 0), (2, "b", 0)
 

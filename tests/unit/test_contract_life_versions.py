@@ -132,6 +132,7 @@ def test_a_description_holds_what_is_declared_and_leaves_defaults_out() -> None:
     assert row_check["description"] == "Paid orders say how."
 
 
+@pytest.mark.slow
 def test_equal_declarations_are_described_equally_in_another_process() -> None:
     program = (
         "import json, sys; from tidegate.contracts.registry import load_registry; from pathlib import Path;"

@@ -106,6 +106,7 @@ def test_a_check_prints_what_its_document_shows(monkeypatch: pytest.MonkeyPatch)
     assert [line.rstrip() for line in result.output.splitlines()] == shown.splitlines()
 
 
+@pytest.mark.slow
 def test_the_tests_for_suppliers_pass(supplier: Path) -> None:
     (supplier / "test_export.py").write_text(block("docs/check.md", "python"))
     found = subprocess.run(
@@ -118,6 +119,7 @@ def test_the_tests_for_suppliers_pass(supplier: Path) -> None:
     assert "2 passed" in found.stdout, found.stdout + found.stderr
 
 
+@pytest.mark.slow
 def test_the_step_for_github_checks_every_file_and_fails(supplier: Path) -> None:
     step = block("docs/check.md", "yaml").partition("run: |\n")[2].partition("- uses:")[0]
     (supplier / "orders").mkdir()

@@ -73,6 +73,7 @@ TEXTS = st.text(st.sampled_from("ab',;|\"\\\n #é"), max_size=6).filter(
 TABLES = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     table=TABLES,

@@ -98,6 +98,7 @@ def written(cents: int) -> str:
     return f"{'-' * (cents < 0)}{abs(cents) // 100}.{abs(cents) % 100:02}"
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-(10**37), 10**37), max_size=8))
 def test_decimal_sums_are_exact(cents: list[int]) -> None:
     declared = contract(ControlTotals(manifest="{key}.json", sums={"price": "sum"}))
@@ -376,6 +377,7 @@ def test_what_can_not_be_read_is_not_in_the_sum_and_the_reason_says_so() -> None
     assert told(BOTH, damaged, {"rows": 2, "sum": 6}).endswith("adds up to 0.00 without 2 damaged records.")
 
 
+@pytest.mark.slow
 def test_the_same_totals_whatever_the_parts_and_the_way() -> None:
     lines = column("n", *map(str, range(50_000)))
     content = "\n".join([HEADER, *lines, ""]).encode()

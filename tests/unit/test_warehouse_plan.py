@@ -105,6 +105,7 @@ uploads = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy", [Append(), Merge(key=["id"]), Replace()], ids=lambda one: type(one).__name__
 )
