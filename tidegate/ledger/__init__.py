@@ -2,7 +2,8 @@
 
 from tidegate.ledger.claims import Batch, ClaimedObject, Owner
 from tidegate.ledger.queries import Backlog, DatasetStatus, ObjectEntry
-from tidegate.ledger.store import Ledger, Recorded, Upload, open_ledger
+from tidegate.ledger.store import Ledger, open_ledger
+from tidegate.ledger.uploads import Recorded, Upload
 
 __all__ = [
     "Backlog",

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import create_engine, delete, event, func, insert, select, update
+from sqlalchemy import create_engine, delete, func, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from tidegate import clock
 from tidegate.errors import FatalError, LedgerUnavailableError, SettingsError
-from tidegate.events import Event, EventType, ObjectUploaded, Via
-from tidegate.events.model import event_id, iso
-from tidegate.ledger import claims, queries, waiting
-from tidegate.ledger.log import append, chunks, log_after
+from tidegate.events import Event, EventType
+from tidegate.events.model import event_id
+from tidegate.ledger import claims, queries, sqlite, waiting
+from tidegate.ledger.log import append, log_after
 from tidegate.ledger.migrations import migrate
 from tidegate.ledger.projections import project
-from tidegate.ledger.tables import PROJECTIONS, cursors, events, objects
-from tidegate.objects.model import ObjectVersion, is_newer
+from tidegate.ledger.tables import PROJECTIONS, cursors, events
+from tidegate.ledger.uploads import KnownVersions, Recorded, Upload, upload_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine
@@ -32,28 +29,6 @@ if TYPE_CHECKING:
     from tidegate.settings import Settings
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Upload:
-    """An upload to record, and where it goes: one dataset, or a `problem` when none fits."""
-
-    notice: ObjectUploaded
-    dataset: str | None
-    #: why no dataset can take it; becomes the reason of state ``unmatched``
-    problem: str = ""
-    #: why the object is none of its dataset's data; becomes the reason of state ``ignored``
-    ignored: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What `Ledger.record` did."""
-
-    #: ids of objects that were not known before
-    new: tuple[str, ...]
-    #: notices that told nothing new
-    known: int
 
 
 class Ledger:
@@ -90,21 +65,21 @@ class Ledger:
         if not uploads:
             return Recorded((), 0)
         with self.writing() as connection:
-            versions = _Versions(connection, [upload.notice.object for upload in uploads])
+            versions = KnownVersions(connection, [upload.notice.object for upload in uploads])
             new: dict[str, None] = {}
             log: list[Event] = []
             for upload in uploads:
                 fresh = versions.admit(upload.notice)
                 if fresh is not None:
                     new[fresh.object_id] = None
-                    log.extend(_upload_events(upload, fresh))
+                    log.extend(upload_events(upload, fresh))
             append(connection, log)
         return Recorded(tuple(new), len(uploads) - len(new))
 
     def unknown(self, uploads: Sequence[Upload]) -> list[str]:
         """Ids of the objects that `record` would append. Changes nothing."""
         with self.reading() as connection:
-            versions = _Versions(connection, [upload.notice.object for upload in uploads])
+            versions = KnownVersions(connection, [upload.notice.object for upload in uploads])
             admitted = (versions.admit(upload.notice) for upload in uploads)
             return [obj.object_id for obj in admitted if obj is not None]
 
@@ -233,31 +208,11 @@ def open_ledger(settings: Settings) -> Ledger:
         raise SettingsError(msg)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
-    _configure_sqlite(engine)
+    sqlite.configure(engine)
     ledger = Ledger(engine)
     with ledger.writing() as connection:
         migrate(connection)
     return ledger
-
-
-def _configure_sqlite(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:
-        # SQLAlchemy, not the driver, says where transactions begin: see "begin" below.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        # FULL: an acknowledged upload survives a power cut, not only a killed process.
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        # IMMEDIATE takes the write lock at once, where waiting for it works; a deferred one
-        # that turns into a writer later fails with "database is locked" without waiting.
-        write = connection.get_execution_options().get("tidegate_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 @contextmanager
@@ -273,127 +228,3 @@ def _mapped_errors() -> Iterator[None]:
     except SQLAlchemyError as error:
         msg = f"The ledger can't be used: {error}. Run `tidegate doctor`."
         raise FatalError(msg) from error
-
-
-def _upload_events(upload: Upload, obj: ObjectVersion) -> Iterator[Event]:
-    identity = event_id(EventType.UPLOADED, obj.object_id)
-    moment = clock.now()
-    uploaded = Event(
-        id=identity,
-        type=EventType.UPLOADED,
-        time=moment,
-        subject=obj.url,
-        dataset=upload.dataset,
-        object_id=obj.object_id,
-        correlation_id=identity,
-        traceparent=upload.notice.traceparent,
-        data={
-            "store": obj.store,
-            "bucket": obj.bucket,
-            "key": obj.key,
-            "version": obj.version,
-            "etag": obj.etag,
-            "size": obj.size,
-            "sequencer": obj.sequencer,
-            "uploaded_at": iso(obj.uploaded_at),
-            "via": upload.notice.via.value,
-        },
-    )
-    yield uploaded
-    if upload.dataset is None or upload.ignored:
-        over = EventType.IGNORED if upload.ignored else EventType.UNMATCHED
-        yield Event(
-            id=event_id(over, obj.object_id),
-            type=over,
-            time=moment,
-            subject=obj.url,
-            dataset=upload.dataset,
-            object_id=obj.object_id,
-            correlation_id=identity,
-            causation_id=identity,
-            data={"reason": upload.ignored or upload.problem},
-        )
-
-
-class _Versions:
-    """The known versions of some keys, for telling new objects from repeated notices."""
-
-    def __init__(self, connection: Connection, wanted: Iterable[ObjectVersion]) -> None:
-        self._known: dict[tuple[str, str, str], list[tuple[ObjectVersion, str]]] = {}
-        keys = sorted({obj.key for obj in wanted})
-        for chunk in chunks(keys):
-            for row in connection.execute(select(objects).where(objects.c.key.in_(chunk))).mappings():
-                found = queries.to_object(row)
-                self._of(found).append((found, row["state"]))
-
-    def _of(self, obj: ObjectVersion) -> list[tuple[ObjectVersion, str]]:
-        return self._known.setdefault((obj.store, obj.bucket, obj.key), [])
-
-    def admit(self, notice: ObjectUploaded) -> ObjectVersion | None:
-        """The object to record for this notice, or None when it tells nothing new.
-
-        Without S3 versioning, content that comes back (A, B, A again) has the eTag of its first
-        time as its version. It is a new object if something else was uploaded in between.
-        """
-        obj = notice.object
-        versions = self._of(obj)
-        same = [known for known, _ in versions if _same_version(known, obj)]
-        listed = notice.via is Via.RECONCILE and obj.store == "s3"
-        if same and not (
-            self._is_listed_again(obj, versions) if listed else self._came_back(obj, same, versions)
-        ):
-            return None
-        if same:
-            again = replace(obj, version=f"{obj.version}@{iso(obj.uploaded_at)}")
-            if any(known.version == again.version for known, _ in versions):
-                return None
-            obj = again
-        if listed:
-            obj = self._not_older(obj, versions)
-        versions.append((obj, "pending"))
-        return obj
-
-    def _not_older(self, obj: ObjectVersion, versions: list[tuple[ObjectVersion, str]]) -> ObjectVersion:
-        """A listed object of the newest known second is newer than what is known of that second.
-
-        S3 lists whole seconds and no sequencer, so that its time looks older than the time in an
-        event. One of an earlier second is old: the page of the listing was made before.
-        """
-        newest = max((known.uploaded_at for known, _ in versions), default=None)
-        if newest is None or obj.uploaded_at != newest.replace(microsecond=0):
-            return obj
-        return replace(obj, uploaded_at=newest + timedelta(microseconds=1))
-
-    def _is_listed_again(self, obj: ObjectVersion, versions: list[tuple[ObjectVersion, str]]) -> bool:
-        """Whether the listing shows content again that another had taken the place of."""
-        if obj.version != obj.etag:
-            return False
-        known = [one for one, _ in versions]
-        newest = reduce(lambda one, two: two if is_newer(two, one) else one, known)
-        if _same_version(newest, obj):
-            return False
-        return obj.uploaded_at >= newest.uploaded_at.replace(microsecond=0)
-
-    def _came_back(
-        self,
-        obj: ObjectVersion,
-        same: list[ObjectVersion],
-        versions: list[tuple[ObjectVersion, str]],
-    ) -> bool:
-        if obj.store != "s3" or obj.version != obj.etag:
-            return False
-        return any(
-            not _same_version(other, obj)
-            and state != "superseded"
-            and is_newer(obj, other)
-            and all(is_newer(other, earlier) for earlier in same)
-            for other, state in versions
-        )
-
-
-def _same_version(known: ObjectVersion, obj: ObjectVersion) -> bool:
-    if known.version == obj.version:
-        return True
-    # One notice may carry a versionId where another (a listing) has only the eTag.
-    one_is_etag = known.version.partition("@")[0] == known.etag or obj.version == obj.etag
-    return one_is_etag and known.etag is not None and known.etag == obj.etag
