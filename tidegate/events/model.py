@@ -113,7 +113,7 @@ class Event:
 
     def data_json(self) -> str:
         """`data` as JSON; ValueError when it is over 64 KB and so must be a claim check."""
-        text = json.dumps(self.data, ensure_ascii=False, separators=(",", ":"), default=_plain)
+        text = _to_json(self.data)
         if len(text.encode()) > MAX_DATA_BYTES:
             msg = f"{self.type} for {self.subject}: data is over {MAX_DATA_BYTES} bytes"
             raise ValueError(msg)
@@ -148,3 +148,7 @@ def _plain(value: object) -> str:
         return iso(value)
     msg = f"{type(value).__name__} can't stand in an event"
     raise TypeError(msg)
+
+
+#: An encoder made once: `json.dumps` makes one for every call that asks for anything special.
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode

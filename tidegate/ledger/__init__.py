@@ -1,7 +1,8 @@
 """The ledger: a durable, append-only log of what happened to each object, and its projections."""
 
 from tidegate.ledger.claims import Batch, ClaimedObject, Owner
-from tidegate.ledger.queries import Backlog, DatasetStatus, ObjectEntry
+from tidegate.ledger.entries import ObjectEntry
+from tidegate.ledger.overview import Backlog, DatasetStatus
 from tidegate.ledger.store import Ledger, open_ledger
 from tidegate.ledger.uploads import Recorded, Upload
 

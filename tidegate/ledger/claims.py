@@ -6,26 +6,36 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, delete, insert, select, update
+from sqlalchemy import and_, delete, func, insert, literal_column, select, update
 
 from tidegate import clock
 from tidegate.events import Event, EventType
 from tidegate.events.model import event_id
-from tidegate.ledger import queries
+from tidegate.ledger.entries import to_object
 from tidegate.ledger.log import append
-from tidegate.ledger.tables import claims, leases, objects
+from tidegate.ledger.statements import chunks
+from tidegate.ledger.tables import claims, is_open, leases, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import ColumnElement, Connection, RowMapping
 
     from tidegate.objects.model import ObjectVersion
 
 
 #: How long objects on which a run died wait for calmer ones.
 _PATIENCE = timedelta(seconds=60)
+
+#: What is needed of an object to claim it or to tell what happens to it.
+_NEEDED = [
+    objects.c[name]
+    for name in (
+        *("object_id", "store", "bucket", "key", "version", "etag", "sequencer", "size", "uploaded_at"),
+        *("url", "dataset", "state", "attempt", "crashes", "redrive", "correlation_id", "traceparent"),
+    )
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +128,7 @@ def claim(
 
 def _own(connection: Connection, flow_run_id: str, moment: datetime) -> Sequence[RowMapping]:
     """The run's own unfinished objects; its quarantined ones are reopened first."""
-    mine = select(objects).where(objects.c.flow_run_id == flow_run_id).order_by(objects.c.pending_seq)
+    mine = select(*_NEEDED).where(objects.c.flow_run_id == flow_run_id).order_by(objects.c.pending_seq)
     held = connection.execute(mine.where(objects.c.state == "quarantined")).mappings().all()
     append(
         connection,
@@ -144,7 +154,7 @@ def reopen(
 
     With `redrive`, good rows that stand are left as they are: only what is held is loaded.
     """
-    query = select(objects).where(objects.c.object_id.in_(list(datasets)), objects.c.state.in_(list(states)))
+    rows = _in_state(connection, list(datasets), states)
     return append(
         connection,
         [
@@ -155,20 +165,19 @@ def reopen(
                 dataset=datasets[row["object_id"]],
                 redrive=redrive,
             )
-            for row in connection.execute(query).mappings().all()
+            for row in rows
         ],
     )
 
 
 def discard(connection: Connection, object_ids: Sequence[str], *, by: str, reason: str) -> int:
     """Discard objects, those that are quarantined still; how many."""
-    query = select(objects).where(objects.c.object_id.in_(object_ids), objects.c.state == "quarantined")
     moment = clock.now()
     return append(
         connection,
         [
             _moved(row, EventType.DISCARDED, moment, {"reason": reason, "by": by})
-            for row in connection.execute(query).mappings().all()
+            for row in _in_state(connection, object_ids, ["quarantined"])
         ],
     )
 
@@ -197,19 +206,14 @@ def _pending(connection: Connection, dataset: str, max_objects: int, max_bytes: 
 
     So an object that kills its run is alone by its third try, and no other is blamed for it.
     """
-    waiting = and_(objects.c.dataset == dataset, objects.c.state == "pending")
-    # One that has waited long since its run died comes first, or new uploads would keep it back.
-    long_ago = clock.now() - _PATIENCE
-    overdue = case((and_(objects.c.crashes > 0, objects.c.claimed_at < long_ago), 0), else_=1)
-    calmest = connection.execute(
-        select(objects.c.crashes).where(waiting).order_by(overdue, objects.c.crashes).limit(1)
-    ).scalar()
+    waiting = and_(is_open, objects.c.dataset == dataset, objects.c.state == "pending")
+    calmest = _calmest(connection, waiting)
     if calmest is None:
         return []
     room = max_objects if calmest == 0 else max(1, max_objects // 10) if calmest == 1 else 1
     rows = (
         connection.execute(
-            select(objects)
+            select(*_NEEDED)
             .where(waiting, objects.c.crashes == calmest)
             .order_by(objects.c.pending_seq)
             .limit(room)
@@ -223,6 +227,21 @@ def _pending(connection: Connection, dataset: str, max_objects: int, max_bytes: 
         if count and total > max_bytes:
             return rows[:count]
     return rows
+
+
+def _calmest(connection: Connection, waiting: ColumnElement[bool]) -> int | None:
+    """The number of crashes of the objects whose turn it is; None when nothing waits."""
+    # Not compared with a bound value, or the index of the few that crashed would be of no use.
+    crashed = and_(waiting, objects.c.crashes > literal_column("0"))
+    # One that has waited long since its run died comes first, or new uploads would keep it back.
+    overdue = objects.c.claimed_at < clock.now() - _PATIENCE
+    fewest = select(func.min(objects.c.crashes)).where(crashed)
+    if (found := connection.execute(fewest.where(overdue)).scalar()) is not None:
+        return int(found)
+    calm = select(objects.c.crashes).where(waiting, objects.c.crashes == 0).limit(1)
+    if connection.execute(calm).first() is not None:
+        return 0
+    return connection.execute(fewest).scalar()
 
 
 def _take(
@@ -303,13 +322,22 @@ def _moved(row: RowMapping, kind: EventType, moment: datetime, data: dict[str, o
 
 
 def _running(connection: Connection, flow_run_id: str) -> Sequence[RowMapping]:
-    query = select(objects).where(objects.c.flow_run_id == flow_run_id, objects.c.state == "running")
-    return connection.execute(query).mappings().all()
+    mine = objects.c.flow_run_id == flow_run_id, objects.c.state == "running"
+    return connection.execute(select(*_NEEDED).where(*mine)).mappings().all()
+
+
+def _in_state(
+    connection: Connection, object_ids: Sequence[str], states: Sequence[str]
+) -> Iterator[RowMapping]:
+    """These objects, those that are in one of `states`."""
+    for chunk in chunks(object_ids):
+        chosen = objects.c.object_id.in_(chunk), objects.c.state.in_(list(states))
+        yield from connection.execute(select(*_NEEDED).where(*chosen)).mappings().all()
 
 
 def _claimed_object(row: RowMapping) -> ClaimedObject:
     return ClaimedObject(
-        object=queries.to_object(row),
+        object=to_object(row),
         dataset=row["dataset"],
         attempt=row["attempt"],
         crashes=row["crashes"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, null, select
 
-from tidegate.ledger.tables import objects
+from tidegate.ledger.tables import counts, objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,22 +59,17 @@ def loaded_dialects(
 
 def dialect_changes(connection: Connection) -> list[DialectChange]:
     """The last change of each dataset that ever had one."""
-    newest = func.row_number().over(
-        partition_by=objects.c.dataset, order_by=(objects.c.validated_at.desc(), objects.c.uploaded_at.desc())
+    datasets = select(counts.c.dataset).where(counts.c.dataset != "").distinct().order_by(counts.c.dataset)
+    changed = select(objects.c.dataset, objects.c.key, objects.c.validated_at, objects.c.dialect_changes)
+    newest = changed.where(objects.c.dialect_changes.is_not(null())).order_by(
+        objects.c.validated_at.desc(), objects.c.uploaded_at.desc()
     )
-    changed = (
-        select(
-            objects.c.dataset,
-            objects.c.key,
-            objects.c.validated_at,
-            objects.c.dialect_changes,
-            newest.label("place"),
-        )
-        .where(objects.c.dialect_changes.is_not(null()))
-        .subquery()
+    last = (
+        connection.execute(newest.where(objects.c.dataset == dataset).limit(1)).first()
+        for dataset in connection.execute(datasets).scalars().all()
     )
-    query = select(changed).where(changed.c.place == 1).order_by(changed.c.dataset)
     return [
         DialectChange(dataset=row[0], key=row[1], validated_at=row[2], changes=row[3])
-        for row in connection.execute(query)
+        for row in last
+        if row is not None
     ]

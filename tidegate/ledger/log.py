@@ -6,35 +6,37 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select
 
-from tidegate.ledger.projections import project
+from tidegate.events import EventType
+from tidegate.ledger.projections import project, standings
+from tidegate.ledger.statements import chunks
 from tidegate.ledger.tables import events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection, RowMapping
 
     from tidegate.events import Event
-
-#: SQLite allows 32,766 bound values a statement; this leaves room.
-_CHUNK = 500
+    from tidegate.ledger.projections import Standing
 
 
 def append(connection: Connection, log: Sequence[Event]) -> int:
-    """Append entries that the log lacks, inside the caller's write transaction; how many."""
-    unique = list({entry.id: entry for entry in log}.values())
-    known = {
-        found
-        for chunk in chunks([entry.id for entry in unique])
-        for (found,) in connection.execute(select(events.c.id).where(events.c.id.in_(chunk)))
-    }
-    fresh = [entry for entry in unique if entry.id not in known]
+    """Append entries that the log lacks, inside the caller's write transaction; how many.
+
+    A few statements, however many the entries.
+    """
+    unique = {entry.id: entry for entry in log}
+    told_of = {entry.object_id: None for entry in unique.values() if entry.object_id is not None}
+    current = standings(connection, list(told_of))
+    known = _known(connection, unique.values(), current)
+    fresh = [entry for entry in unique.values() if entry.id not in known]
     if not fresh:
         return 0
     first = (connection.execute(select(func.max(events.c.seq))).scalar() or 0) + 1
-    rows = [_row(seq, entry) for seq, entry in enumerate(fresh, first)]
+    stories = {object_id: standing.story for object_id, standing in current.items()}
+    rows = [_row(seq, entry, stories) for seq, entry in enumerate(fresh, first)]
     connection.execute(insert(events), rows)
-    project(connection, rows)
+    project(connection, rows, current)
     return len(fresh)
 
 
@@ -43,15 +45,26 @@ def log_after(connection: Connection, seq: int, limit: int) -> Sequence[RowMappi
     return connection.execute(query).mappings().all()
 
 
-def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
+def _known(connection: Connection, log: Iterable[Event], current: Mapping[str, Standing]) -> set[str]:
+    """The ids that the stories of these objects have already, and those of entries without a story."""
+    stories = [standing.story for standing in current.values()]
+    loose = [entry.id for entry in log if entry.object_id not in current]
+    found: set[str] = set()
+    for chunk in chunks(stories):
+        found.update(connection.execute(select(events.c.id).where(events.c.story.in_(chunk))).scalars())
+    for part in chunks(loose):
+        without = events.c.story.is_(None), events.c.id.in_(part)
+        found.update(connection.execute(select(events.c.id).where(*without)).scalars())
+    return found
 
 
-def _row(seq: int, entry: Event) -> dict[str, Any]:
+def _row(seq: int, entry: Event, stories: dict[str, int]) -> dict[str, Any]:
+    if entry.type is EventType.UPLOADED and entry.object_id is not None:
+        stories.setdefault(entry.object_id, seq)
     return {
         "seq": seq,
         "id": entry.id,
+        "story": stories.get(entry.object_id or ""),
         "type": entry.type.value,
         "time": entry.time,
         "subject": entry.subject,

@@ -3,157 +3,61 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
-from sqlalchemy import Select, and_, case, func, not_, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from tidegate.events import Event, EventType
-from tidegate.ledger.log import chunks
-from tidegate.ledger.states import FINAL_STATES
-from tidegate.ledger.tables import claims, events, leases, objects
-from tidegate.objects.model import ObjectVersion
+from tidegate.ledger.entries import ObjectEntry, entries, to_event
+from tidegate.ledger.overview import backlogs, status, unfinished
+from tidegate.ledger.statements import chunks
+from tidegate.ledger.tables import claims, counts, events, is_open, is_unreported, leases, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from tidegate.ledger.claims import Lease
 
+__all__ = [
+    "Holder",
+    "backlogs",
+    "broken_rules",
+    "by_id",
+    "by_name",
+    "claimed_by",
+    "dead_letters",
+    "event_at",
+    "find",
+    "first_claims",
+    "has_claimed",
+    "holders",
+    "keys",
+    "newest_upload_of",
+    "open_leases",
+    "runs_without_lease",
+    "status",
+    "story",
+    "unfinished",
+    "unreported",
+]
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ObjectEntry:
-    """What is known of one object now."""
 
-    object: ObjectVersion
-    object_id: str
-    url: str
-    key: str
-    version: str
-    dataset: str | None
-    state: str
-    reason: str
-    attempt: int
-    crashes: int
-    size: int | None
-    via: str
-    uploaded_at: datetime
-    recorded_at: datetime
-    claimed_at: datetime | None
-    validated_at: datetime | None
-    normalized_at: datetime | None
-    enriched_at: datetime | None
-    committed_at: datetime | None
-    finished_at: datetime | None
-    rows_read: int | None
-    rows_loaded: int | None
-    rows_rejected: int | None
-    rows_duplicate: int | None
-    contract_version: str | None
-    content_sha256: str | None
+#: Where the code points begin that are no characters, and no key has, and where they end.
+_SURROGATES, _AFTER_SURROGATES = 0xD800, 0xE000
+
+
+class Holder(NamedTuple):
+    """Who works on an object, as far as a run must know before it tells how its own try ended."""
+
     flow_run_id: str | None
-    correlation_id: str
-    traceparent: str | None
-    #: URL of the report of what is held of it
-    report: str | None
-    #: how it is written, as it was last read; its fields are those of `tidegate.events.payloads.Dialect`
-    dialect: dict[str, Any] | None
-    #: in what that differs from the objects before it
-    dialect_changes: list[str] | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Backlog:
-    """The queue of one dataset."""
-
-    dataset: str
-    pending: int
-    running: int
-    #: seq of the event that made the newest pending object pending; names this state of the queue
-    newest_seq: int
-    oldest_recorded_at: datetime | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DatasetStatus:
-    """One line of `tidegate status`."""
-
-    dataset: str | None
-    pending: int
-    running: int
-    failed: int
-    loaded: int
-    quarantined: int
-    discarded: int
-    superseded: int
-    duplicate: int
-    unmatched: int
-    ignored: int
-    rows_loaded: int
-    rows_rejected: int
-    #: when the object that waits longest (pending, running or failed) was recorded
-    oldest_waiting_at: datetime | None
-    last_loaded_at: datetime | None
-
-
-def backlogs(connection: Connection) -> list[Backlog]:
-    """Datasets with pending or running objects."""
-    pending = objects.c.state == "pending"
-    query = (
-        select(
-            objects.c.dataset,
-            func.sum(case((pending, 1), else_=0)),
-            func.sum(case((objects.c.state == "running", 1), else_=0)),
-            func.max(case((pending, objects.c.pending_seq), else_=0)),
-            func.min(case((pending, objects.c.recorded_at), else_=None)),
-        )
-        .where(objects.c.state.in_(("pending", "running")), objects.c.dataset.is_not(None))
-        .group_by(objects.c.dataset)
-        .order_by(objects.c.dataset)
-    )
-    return [
-        Backlog(
-            dataset=dataset,
-            pending=waiting,
-            running=running,
-            newest_seq=newest,
-            oldest_recorded_at=oldest,
-        )
-        for dataset, waiting, running, newest, oldest in connection.execute(query)
-    ]
-
-
-def status(connection: Connection) -> list[DatasetStatus]:
-    """All datasets that ever had an object; unmatched objects stand under dataset None."""
-    states = ("pending", "running", "failed", *FINAL_STATES)
-    waiting = objects.c.state.in_(("pending", "running", "failed"))
-    query = (
-        select(
-            objects.c.dataset,
-            *(func.sum(case((objects.c.state == state, 1), else_=0)).label(state) for state in states),
-            func.coalesce(
-                func.sum(case((objects.c.state == "loaded", objects.c.rows_loaded), else_=0)), 0
-            ).label("rows_loaded"),
-            func.coalesce(func.sum(objects.c.rows_rejected), 0).label("rows_rejected"),
-            func.min(case((waiting, objects.c.recorded_at), else_=None)).label("oldest_waiting_at"),
-            func.max(objects.c.committed_at).label("last_loaded_at"),
-        )
-        .group_by(objects.c.dataset)
-        .order_by(objects.c.dataset)
-    )
-    return [DatasetStatus(**row) for row in connection.execute(query).mappings()]
-
-
-def unfinished(connection: Connection) -> dict[str, int]:
-    """How many objects are pending, running and failed (only states that occur)."""
-    query = (
-        select(objects.c.state, func.count())
-        .where(objects.c.state.in_(("pending", "running", "failed")))
-        .group_by(objects.c.state)
-    )
-    return dict(connection.execute(query).tuples().all())
+    state: str
+    attempt: int
+    recorded_at: datetime
 
 
 def find(  # noqa: PLR0913 - every argument narrows, all by name
@@ -168,46 +72,72 @@ def find(  # noqa: PLR0913 - every argument narrows, all by name
     limit: int | None = None,
 ) -> list[ObjectEntry]:
     """Objects by any of these, oldest upload first; `since` <= uploaded_at < `until`."""
-    query = select(objects)
-    if dataset is not None:
-        query = query.where(objects.c.dataset == dataset)
-    if states:
-        query = query.where(objects.c.state.in_(states))
-    if prefix:
-        query = query.where(objects.c.key.startswith(prefix, autoescape=True))
+    narrow = [_begins_with(prefix)] if prefix else []
     if since is not None:
-        query = query.where(objects.c.uploaded_at >= since)
+        narrow.append(objects.c.uploaded_at >= since)
     if until is not None:
-        query = query.where(objects.c.uploaded_at < until)
+        narrow.append(objects.c.uploaded_at < until)
     if flow_run_id is not None:
-        query = query.where(objects.c.flow_run_id == flow_run_id)
-    query = query.order_by(objects.c.uploaded_at, objects.c.key, objects.c.object_id).limit(limit)
-    return _entries(connection, query)
+        narrow.append(objects.c.flow_run_id == flow_run_id)
+    order = (objects.c.uploaded_at, objects.c.key, objects.c.object_id)
+    if dataset is None and not states:
+        return entries(connection, select(objects).where(*narrow).order_by(*order).limit(limit))
+    # An index has the objects of one dataset in one state by upload; of several, each is asked for.
+    found: list[ObjectEntry] = []
+    for kind in _kinds(connection, dataset, states):
+        found += entries(connection, select(objects).where(*kind, *narrow).order_by(*order).limit(limit))
+    return sorted(found, key=attrgetter("uploaded_at", "key", "object_id"))[:limit]
 
 
-def finished_since(connection: Connection, moment: datetime) -> list[ObjectEntry]:
-    """Objects that became final or failed at or after `moment`."""
-    query = select(objects).where(
-        objects.c.finished_at >= moment, objects.c.state.not_in(("pending", "running"))
-    )
-    return _entries(connection, query.order_by(objects.c.finished_at, objects.c.key))
+def _kinds(
+    connection: Connection, dataset: str | None, states: Sequence[str]
+) -> Iterator[tuple[ColumnElement[bool], ColumnElement[bool]]]:
+    """What selects the objects of each dataset and state that there are, among these."""
+    query = select(counts.c.dataset, counts.c.state)
+    if dataset is not None:
+        query = query.where(counts.c.dataset == dataset)
+    if states:
+        query = query.where(counts.c.state.in_(states))
+    for name, state in connection.execute(query.order_by(counts.c.dataset, counts.c.state)).all():
+        yield objects.c.dataset == (name or None), objects.c.state == state
+
+
+def _begins_with(prefix: str) -> ColumnElement[bool]:
+    """A range, for an index has no use for LIKE; and as exact about case as keys are."""
+    last = prefix.rstrip("\U0010ffff")
+    if not last:
+        return objects.c.key >= prefix
+    following = ord(last[-1]) + 1
+    after = last[:-1] + chr(_AFTER_SURROGATES if following == _SURROGATES else following)
+    return and_(objects.c.key >= prefix, objects.c.key < after)
 
 
 def by_id(connection: Connection, object_ids: Sequence[str]) -> dict[str, ObjectEntry]:
     """These objects, those that are known."""
-    found: dict[str, ObjectEntry] = {}
-    for start in range(0, len(object_ids), 500):
-        chunk = object_ids[start : start + 500]
-        for entry in _entries(connection, select(objects).where(objects.c.object_id.in_(chunk))):
-            found[entry.object_id] = entry
-    return found
+    return {
+        entry.object_id: entry
+        for chunk in chunks(object_ids)
+        for entry in entries(connection, select(objects).where(objects.c.object_id.in_(chunk)))
+    }
+
+
+def holders(connection: Connection, object_ids: Sequence[str]) -> dict[str, Holder]:
+    """Who works on these objects, those that are known."""
+    columns = [objects.c[name] for name in Holder._fields]
+    return {
+        object_id: Holder(*facts)
+        for chunk in chunks(object_ids)
+        for object_id, *facts in connection.execute(
+            select(objects.c.object_id, *columns).where(objects.c.object_id.in_(chunk))
+        )
+    }
 
 
 def claimed_by(connection: Connection, flow_run_id: str) -> list[ObjectEntry]:
     """Everything a flow run ever claimed, whoever finished it."""
     mine = select(claims.c.object_id).where(claims.c.flow_run_id == flow_run_id)
     query = select(objects).where(objects.c.object_id.in_(mine))
-    return _entries(connection, query.order_by(objects.c.uploaded_at, objects.c.key))
+    return entries(connection, query.order_by(objects.c.uploaded_at, objects.c.key))
 
 
 def has_claimed(connection: Connection, flow_run_id: str) -> bool:
@@ -226,30 +156,48 @@ def by_name(connection: Connection, name: str) -> list[ObjectEntry]:
 
     Newest upload last. The exact key or URL wins over keys that only end with `name`.
     """
-    exact = or_(objects.c.key == name, objects.c.url == name, objects.c.object_id == name)
+    exact = or_(
+        objects.c.key == name,
+        objects.c.object_id == name,
+        and_(objects.c.key.in_(_keys_of_url(name)), objects.c.url == name),
+    )
     order = (objects.c.uploaded_at, objects.c.recorded_at)
-    found = _entries(connection, select(objects).where(exact).order_by(*order))
+    found = entries(connection, select(objects).where(exact).order_by(*order))
     if found:
         return found
-    ending = objects.c.key.endswith("/" + name, autoescape=True)
-    return _entries(connection, select(objects).where(ending).order_by(*order))
+    ending = select(objects.c.key).where(objects.c.key.endswith("/" + name, autoescape=True))
+    full = connection.execute(ending).scalars().all()
+    return entries(connection, select(objects).where(objects.c.key.in_(full)).order_by(*order))
+
+
+def _keys_of_url(name: str) -> list[str]:
+    """What the key may be: where a folder's path ends and the key begins, a URL does not tell."""
+    if "://" not in name:
+        return []
+    path = name.partition("://")[2]
+    ends = set()
+    for text in (path, unquote(path)):
+        parts = text.split("/")
+        ends |= {"/".join(parts[start:]) for start in range(1, len(parts))}
+    return sorted(ends)
 
 
 def broken_rules(connection: Connection, object_ids: Sequence[str]) -> dict[str, str]:
     """The rule for which each of these objects was quarantined last, where one was told."""
     found: dict[str, str] = {}
-    for start in range(0, len(object_ids), 500):
+    for chunk in chunks(object_ids):
         query = (
             select(events.c.object_id, events.c.data)
-            .where(
-                events.c.object_id.in_(object_ids[start : start + 500]),
-                events.c.type == EventType.QUARANTINED.value,
-            )
+            .where(events.c.story.in_(_stories(chunk)), events.c.type == EventType.QUARANTINED.value)
             .order_by(events.c.seq)
         )
         for object_id, data in connection.execute(query):
             found[object_id] = json.loads(data).get("rule", "")
     return found
+
+
+def _stories(object_ids: Sequence[str]) -> Select[tuple[int]]:
+    return select(objects.c.story).where(objects.c.object_id.in_(object_ids))
 
 
 def newest_upload_of(connection: Connection, bucket: str, keys: Sequence[str]) -> dict[str, int]:
@@ -275,7 +223,7 @@ def first_claims(connection: Connection, object_ids: Sequence[str]) -> dict[tupl
     for chunk in chunks(object_ids):
         query = (
             select(events.c.object_id, events.c.attempt, func.min(events.c.seq))
-            .where(events.c.object_id.in_(chunk), events.c.type == EventType.CLAIMED.value)
+            .where(events.c.story.in_(_stories(chunk)), events.c.type == EventType.CLAIMED.value)
             .group_by(events.c.object_id, events.c.attempt)
         )
         found.update({(one, attempt): seq for one, attempt, seq in connection.execute(query)})
@@ -289,17 +237,15 @@ def unreported(
     finished_before: datetime | None = None,
 ) -> list[ObjectEntry]:
     """Objects of which something is held, or was at the last report, and no report tells of this try."""
-    held = or_(
-        objects.c.state == "quarantined",
-        and_(objects.c.state == "loaded", or_(objects.c.rows_rejected > 0, objects.c.report.is_not(None))),
-    )
-    told = func.coalesce(objects.c.reported_attempt, 0) >= objects.c.attempt
-    query = select(objects).where(held, not_(told))
-    if object_ids is not None:
-        query = query.where(objects.c.object_id.in_(object_ids))
+    query = select(objects).where(is_unreported).order_by(objects.c.finished_at)
     if finished_before is not None:
         query = query.where(objects.c.finished_at < finished_before)
-    return _entries(connection, query.order_by(objects.c.finished_at))
+    if object_ids is None:
+        return entries(connection, query)
+    found: list[ObjectEntry] = []
+    for chunk in chunks(object_ids):
+        found += entries(connection, query.where(objects.c.object_id.in_(chunk)))
+    return found
 
 
 def keys(connection: Connection, limit: int) -> list[str]:
@@ -310,7 +256,8 @@ def keys(connection: Connection, limit: int) -> list[str]:
 
 def story(connection: Connection, object_id: str) -> list[Event]:
     """Every event of one object, in the order the ledger has them."""
-    query = select(events).where(events.c.object_id == object_id).order_by(events.c.seq)
+    mine = events.c.story.in_(_stories([object_id]))
+    query = select(events).where(mine).order_by(events.c.seq)
     return [to_event(row) for row in connection.execute(query).mappings()]
 
 
@@ -318,7 +265,7 @@ def dead_letters(connection: Connection, limit: int = 100) -> list[Event]:
     """The newest messages that could not be read, newest first."""
     query = (
         select(events)
-        .where(events.c.type == EventType.DEAD_LETTERED.value)
+        .where(events.c.story.is_(None), events.c.type == EventType.DEAD_LETTERED.value)
         .order_by(events.c.seq.desc())
         .limit(limit)
     )
@@ -330,7 +277,11 @@ def runs_without_lease(connection: Connection) -> list[str]:
     query = (
         select(objects.c.flow_run_id)
         .distinct()
-        .where(objects.c.state == "running", objects.c.flow_run_id.not_in(select(leases.c.flow_run_id)))
+        .where(
+            is_open,
+            objects.c.state == "running",
+            objects.c.flow_run_id.not_in(select(leases.c.flow_run_id)),
+        )
     )
     return [run for run in connection.execute(query).scalars() if run]
 
@@ -348,40 +299,3 @@ def open_leases(connection: Connection) -> list[Lease]:
         )
         for row in connection.execute(select(leases)).mappings()
     ]
-
-
-def _entries(connection: Connection, query: Select[tuple[object, ...]]) -> list[ObjectEntry]:
-    names = ObjectEntry.__dataclass_fields__.keys() - {"object"}
-    return [
-        ObjectEntry(object=to_object(row), **{name: row[name] for name in names})
-        for row in connection.execute(query).mappings()
-    ]
-
-
-def to_object(row: RowMapping) -> ObjectVersion:
-    return ObjectVersion(
-        store=row["store"],
-        bucket=row["bucket"],
-        key=row["key"],
-        version=row["version"],
-        size=row["size"],
-        uploaded_at=row["uploaded_at"],
-        sequencer=row["sequencer"],
-        etag=row["etag"],
-    )
-
-
-def to_event(row: RowMapping) -> Event:
-    return Event(
-        id=row["id"],
-        type=EventType(row["type"]),
-        time=row["time"],
-        subject=row["subject"],
-        dataset=row["dataset"],
-        object_id=row["object_id"],
-        correlation_id=row["correlation_id"],
-        causation_id=row["causation_id"],
-        traceparent=row["traceparent"],
-        attempt=row["attempt"],
-        data=json.loads(row["data"]),
-    )

@@ -2,7 +2,10 @@
 
 from tidegate.events import EventType
 
-#: States no event needs to follow. Everything else is still to be done.
+#: States that something still happens to.
+OPEN_STATES = ("pending", "running", "failed")
+
+#: States no event needs to follow. All others are open.
 FINAL_STATES = ("loaded", "quarantined", "discarded", "superseded", "duplicate", "unmatched", "ignored")
 
 #: Events that put an object into a final state or failed. What follows an end, such as a report or

@@ -13,7 +13,8 @@ from tidegate import clock
 from tidegate.errors import FatalError, LedgerUnavailableError, SettingsError
 from tidegate.events import Event, EventType
 from tidegate.events.model import event_id
-from tidegate.ledger import claims, queries, sqlite, waiting
+from tidegate.ledger import claims, sqlite, waiting
+from tidegate.ledger.entries import to_event
 from tidegate.ledger.log import append, log_after
 from tidegate.ledger.migrations import migrate
 from tidegate.ledger.projections import project
@@ -144,7 +145,7 @@ class Ledger:
                 connection.execute(delete(table))
             last = 0
             while True:
-                log = log_after(connection, last, 2_000)
+                log = log_after(connection, last, 5_000)
                 if not log:
                     return read
                 project(connection, log)
@@ -193,7 +194,7 @@ class Ledger:
     def events_after(self, seq: int, limit: int) -> list[tuple[int, Event]]:
         """Up to `limit` events after `seq`, in order, each with its seq."""
         with self.reading() as connection:
-            return [(row["seq"], queries.to_event(row)) for row in log_after(connection, seq, limit)]
+            return [(row["seq"], to_event(row)) for row in log_after(connection, seq, limit)]
 
     def last_seq(self) -> int:
         with self.reading() as connection:

@@ -1,13 +1,17 @@
-"""The ledger's tables: ``events`` is the truth; ``objects``, ``claims`` and ``waits`` come from it.
+"""The ledger's tables: ``events`` is the truth; `PROJECTIONS` come from it.
 
 ``leases`` and ``cursors`` are neither: they say who is at work now and how far each sink has
 read, and an empty one only costs time.
+
+A ledger keeps millions of objects, and what is written for a batch must cost the same then. So an
+index that is written with every event follows the order in which objects arrive, and what is asked
+all the time has an index that holds only what is not over yet.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
@@ -24,8 +28,19 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
+    null,
+    text,
 )
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from tidegate.ledger.states import OPEN_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import ColumnElement, TextClause
 
 metadata = MetaData()
 
@@ -33,30 +48,57 @@ metadata = MetaData()
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
 
 
+class _SqliteMoment(sqlite.DATETIME):
+    """Naive UTC as text: SQLite has no zones. Read and written by what Python has built in.
+
+    Every event and most changes of an object carry moments, and SQLAlchemy's own way is slower.
+    """
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], str | None]:
+        del dialect
+
+        def to_text(value: datetime | None) -> str | None:
+            if value is None:
+                return None
+            return value.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+
+        return to_text
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], datetime | None]:
+        del dialect, coltype
+
+        def to_moment(value: str | None) -> datetime | None:
+            return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+        return to_moment
+
+
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware moment in UTC; SQLite, which has no zones, keeps it as naive UTC."""
+    """An aware moment in UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime]:
+        if dialect.name == "sqlite":
+            return _SqliteMoment()  # type: ignore[no-untyped-call]
+        return DateTime(timezone=True)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        moment: datetime = value
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+def _only(condition: ColumnElement[bool] | TextClause) -> dict[str, Any]:
+    """An index of the rows for which `condition` holds."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
 
 
 events = Table(
     "events",
     metadata,
     Column("seq", _Sequence, primary_key=True, autoincrement=True),
-    Column("id", String(36), nullable=False, unique=True),
+    Column("id", String(36), nullable=False),
+    #: seq of the event with which the object's story began; none for what belongs to no known object
+    Column("story", BigInteger),
     Column("type", String(64), nullable=False),
     Column("time", UtcDateTime, nullable=False),
     Column("subject", Text, nullable=False),
@@ -67,14 +109,17 @@ events = Table(
     Column("traceparent", String(64)),
     Column("attempt", Integer, nullable=False),
     Column("data", Text, nullable=False),
-    Index("ix_events_object_id", "object_id", "seq"),
+    #: an object's events have ids of their own, so that the pair is as unique as the id
+    Index("ix_events_story", "story", "id", unique=True),
     sqlite_autoincrement=True,
 )
+Index("ix_events_no_story", events.c.id, unique=True, **_only(events.c.story.is_(None)))
 
 objects = Table(
     "objects",
     metadata,
     Column("object_id", String(36), primary_key=True),
+    Column("story", BigInteger, nullable=False),
     Column("url", Text, nullable=False),
     Column("store", String(16), nullable=False),
     Column("bucket", Text, nullable=False),
@@ -118,10 +163,53 @@ objects = Table(
     Column("dialect", JSON(none_as_null=True)),
     #: in what that differs from the objects before it; none when in nothing
     Column("dialect_changes", JSON(none_as_null=True)),
-    Index("ix_objects_key", "store", "bucket", "key"),
-    Index("ix_objects_dataset_state", "dataset", "state", "pending_seq"),
+    Index("ix_objects_key", "key"),
+    Index("ix_objects_uploaded", "uploaded_at"),
     Index("ix_objects_dataset_state_uploaded", "dataset", "state", "uploaded_at"),
     Index("ix_objects_flow_run_id", "flow_run_id"),
+)
+
+#: Objects that are not over. Written out, and not as bound values, so that a database sees that the
+#: index of them will do.
+is_open = objects.c.state.in_([literal_column(f"'{state}'") for state in OPEN_STATES])
+
+#: Objects of which something is held, or was at the last report, and no report tells of this try.
+is_unreported = text(
+    "(state = 'quarantined' OR state = 'loaded' AND (rows_rejected > 0 OR report IS NOT NULL)) "
+    "AND coalesce(reported_attempt, 0) < attempt"
+)
+
+Index("ix_objects_open", objects.c.dataset, objects.c.state, objects.c.pending_seq, **_only(is_open))
+Index("ix_objects_waiting", objects.c.dataset, objects.c.state, objects.c.recorded_at, **_only(is_open))
+Index(
+    "ix_objects_crashed",
+    objects.c.dataset,
+    objects.c.crashes,
+    **_only(objects.c.crashes > literal_column("0")),
+)
+Index(
+    "ix_objects_committed",
+    objects.c.dataset,
+    objects.c.committed_at,
+    **_only(objects.c.committed_at.is_not(None)),
+)
+Index(
+    "ix_objects_dialect_changed",
+    objects.c.dataset,
+    objects.c.validated_at,
+    **_only(objects.c.dialect_changes.is_not(null())),
+)
+Index("ix_objects_unreported", objects.c.finished_at, **_only(is_unreported))
+
+counts = Table(
+    "counts",
+    metadata,
+    #: empty for objects that no contract takes
+    Column("dataset", String(63), primary_key=True),
+    Column("state", String(16), primary_key=True),
+    Column("objects", BigInteger, nullable=False),
+    Column("rows_loaded", BigInteger, nullable=False),
+    Column("rows_rejected", BigInteger, nullable=False),
 )
 
 claims = Table(
@@ -162,4 +250,4 @@ cursors = Table(
 )
 
 #: Tables that `Ledger.rebuild` makes anew from the log, parents first.
-PROJECTIONS = (objects, claims, waits)
+PROJECTIONS = (objects, claims, waits, counts)

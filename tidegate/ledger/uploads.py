@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -12,8 +12,7 @@ from sqlalchemy import select
 from tidegate import clock
 from tidegate.events import Event, EventType, ObjectUploaded, Via
 from tidegate.events.model import event_id, iso
-from tidegate.ledger import queries
-from tidegate.ledger.log import chunks
+from tidegate.ledger.statements import chunks
 from tidegate.ledger.tables import objects
 from tidegate.objects.model import ObjectVersion, is_newer
 
@@ -90,11 +89,12 @@ class KnownVersions:
 
     def __init__(self, connection: Connection, wanted: Iterable[ObjectVersion]) -> None:
         self._known: dict[tuple[str, str, str], list[tuple[ObjectVersion, str]]] = {}
-        keys = sorted({obj.key for obj in wanted})
-        for chunk in chunks(keys):
-            for row in connection.execute(select(objects).where(objects.c.key.in_(chunk))).mappings():
-                found = queries.to_object(row)
-                self._of(found).append((found, row["state"]))
+        columns = [objects.c[one.name] for one in fields(ObjectVersion)]
+        for chunk in chunks(sorted({obj.key for obj in wanted})):
+            query = select(objects.c.state, *columns).where(objects.c.key.in_(chunk))
+            for state, *facts in connection.execute(query):
+                found = ObjectVersion(**dict(zip((one.name for one in columns), facts, strict=True)))
+                self._of(found).append((found, state))
 
     def _of(self, obj: ObjectVersion) -> list[tuple[ObjectVersion, str]]:
         return self._known.setdefault((obj.store, obj.bucket, obj.key), [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are inspected at run time
+from functools import lru_cache
 from urllib.parse import quote
 
 #: Namespace of every uuid5 that Tidegate derives; changing it would orphan all ledgers.
@@ -37,7 +38,7 @@ class ObjectVersion:
     @property
     def object_id(self) -> str:
         """uuid5 of store, bucket, key and version: the same on every machine and every try."""
-        return str(uuid.uuid5(NAMESPACE, f"{self.store}\n{self.bucket}\n{self.key}\n{self.version}"))
+        return _object_id(self.store, self.bucket, self.key, self.version)
 
     @property
     def url(self) -> str:
@@ -48,6 +49,12 @@ class ObjectVersion:
         if self.store == "folder":
             return "file://" + quote(f"{self.bucket}/{self.key}")
         return f"{_SCHEMES[self.store]}://{self.bucket}/{self.key}"
+
+
+@lru_cache(maxsize=20_000)
+def _object_id(store: str, bucket: str, key: str, version: str) -> str:
+    # Kept, as each step of an object's way asks for it several times.
+    return str(uuid.uuid5(NAMESPACE, f"{store}\n{bucket}\n{key}\n{version}"))
 
 
 def is_newer(candidate: ObjectVersion, other: ObjectVersion) -> bool:

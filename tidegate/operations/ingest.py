@@ -164,13 +164,13 @@ def finish(project: Project, batch: Batch, failure: str | None) -> None:
 
 
 def _still_mine(project: Project, batch: Batch) -> dict[str, ClaimedObject]:
-    entries = project.ledger.ask(queries.by_id, [one.object.object_id for one in batch.objects])
+    holders = project.ledger.ask(queries.holders, [one.object.object_id for one in batch.objects])
     mine = {
         one.object.object_id: one
         for one in batch.objects
-        if (entry := entries[one.object.object_id]).flow_run_id == batch.id
-        and entry.state == "running"
-        and entry.attempt == one.attempt
+        if (holder := holders[one.object.object_id]).flow_run_id == batch.id
+        and holder.state == "running"
+        and holder.attempt == one.attempt
     }
     if batch.objects and not mine:
         raise ClaimLostError(

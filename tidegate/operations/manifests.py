@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tidegate import clock
 from tidegate.errors import ObjectRejectedError
 from tidegate.ledger import queries
-from tidegate.ledger.log import chunks
+from tidegate.ledger.statements import chunks
 
 if TYPE_CHECKING:
     from tidegate.contracts import Contract

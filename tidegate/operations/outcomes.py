@@ -13,9 +13,10 @@ from tidegate.warehouse import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from tidegate.contracts import Contract
-    from tidegate.ledger import Batch, ClaimedObject, ObjectEntry
+    from tidegate.ledger import Batch, ClaimedObject
     from tidegate.operations.project import Project
     from tidegate.stages.model import Verdict
     from tidegate.warehouse import LoadOutcome
@@ -41,13 +42,13 @@ def tell(
     `verdicts` has what the stages said, where that is known still. What waits for a reference that
     was loaded meanwhile, by these outcomes or others, is made pending again with the same commit.
     """
-    entries = project.ledger.ask(queries.by_id, list(objects))
+    holders = project.ledger.ask(queries.holders, list(objects))
     events = []
     for result in results:
         one, verdict = objects[result.object_id], verdicts.get(result.object_id)
         rule = verdict.rule if verdict is not None else ""
         stands = result if result.retained is None else result.retained
-        if entries[result.object_id].state == "superseded":
+        if holders[result.object_id].state == "superseded":
             continue  # a newer one took the place of its rows, and told so, before this run could tell
         if stands.outcome is Outcome.LOADED and stands.replaced_by is not None:
             data = _data(stands, contract, "") | {"reason": _REPLACED, "others": [stands.replaced_by]}
@@ -56,7 +57,7 @@ def tell(
         elif result.retained is None:
             data = _data(result, contract, rule)
             if result.outcome is Outcome.QUARANTINED:
-                data |= _waits(entries[result.object_id], contract, verdict)
+                data |= _waits(holders[result.object_id].recorded_at, contract, verdict)
             events.append(_event(one, _EVENT_OF[result.outcome], data))
         else:
             data = _data(stands, contract, rule)
@@ -66,7 +67,7 @@ def tell(
     project.ledger.settle(events + _replaced(project, objects, results), project.references.latest)
 
 
-def _waits(entry: ObjectEntry, contract: Contract, verdict: Verdict | None) -> dict[str, object]:
+def _waits(recorded_at: datetime, contract: Contract, verdict: Verdict | None) -> dict[str, object]:
     """For which references a held object waits, and until when.
 
     When a crash has taken the verdict, it may be any: then the object is tried once more.
@@ -81,8 +82,7 @@ def _waits(entry: ObjectEntry, contract: Contract, verdict: Verdict | None) -> d
     return {
         "references": {reference: seen.get(reference, "") for reference in waits},
         "waits_until": {
-            reference: iso(entry.recorded_at + timedelta(seconds=seconds))
-            for reference, seconds in waits.items()
+            reference: iso(recorded_at + timedelta(seconds=seconds)) for reference, seconds in waits.items()
         },
     }
 
