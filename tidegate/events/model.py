@@ -120,7 +120,17 @@ class Event:
         return text
 
     def to_cloudevent(self) -> dict[str, Any]:
-        """The event in CloudEvents' JSON format, structured mode."""
+        """The event in CloudEvents' JSON format, structured mode, checked against its rules."""
+        event = CloudEvent(self._attributes(), json.loads(self.data_json()))
+        document: dict[str, Any] = json.loads(JSONFormat().write(event))
+        return document
+
+    def logged_cloudevent(self) -> dict[str, Any]:
+        """The same document of an event as the log has it; unchecked, for those who send thousands."""
+        moment = self.time.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+        return self._attributes() | {"specversion": "1.0", "time": moment, "data": self.data}
+
+    def _attributes(self) -> dict[str, Any]:
         attributes = {
             "id": self.id,
             "type": self.type.value,
@@ -132,10 +142,7 @@ class Event:
             "causationid": self.causation_id,
             "traceparent": self.traceparent,
         }
-        present = {name: value for name, value in attributes.items() if value is not None}
-        event = CloudEvent(present, json.loads(self.data_json()))
-        document: dict[str, Any] = json.loads(JSONFormat().write(event))
-        return document
+        return {name: value for name, value in attributes.items() if value is not None}
 
 
 def iso(moment: datetime) -> str:

@@ -82,5 +82,5 @@ def to_prefect(event: Event) -> dict[str, Any]:
         "event": event.type.value,
         "resource": resource,
         "related": related,
-        "payload": event.to_cloudevent(),
+        "payload": event.logged_cloudevent(),
     }
