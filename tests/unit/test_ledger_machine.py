@@ -16,11 +16,12 @@ from tidegate.events import Event, EventType, ObjectUploaded, Via
 from tidegate.events.model import event_id, iso
 from tidegate.ledger import Owner, Upload, open_ledger, queries
 from tidegate.ledger.states import FINAL_STATES
-from tidegate.ledger.tables import PROJECTIONS, objects, waits
+from tidegate.ledger.tables import PROJECTIONS, counts, objects, waits
 from tidegate.objects import ObjectVersion
 from tidegate.settings import load_settings
 
 KEYS = st.sampled_from("abcde")
+ROWS = st.fixed_dictionaries({"rows_loaded": st.integers(0, 2), "rows_rejected": st.integers(0, 2)})
 RUNS = st.sampled_from(["r1", "r2", "r3"])
 
 
@@ -87,7 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
             object_id=object_id,
             correlation_id=object_id,
             attempt=attempt,
-            data={"reason": "", "rows_read": 1, "rows_loaded": 1, "rows_rejected": 0},
+            data={"reason": "", "rows_read": 3, **data.draw(ROWS)},
         )
         assert self.ledger.append([final, final]) == 1
         assert self.ledger.append([final]) == 0
@@ -211,6 +212,17 @@ class LedgerMachine(RuleBasedStateMachine):
         before = self._dump()
         self.ledger.rebuild()
         assert self._dump() == before
+
+    @invariant()
+    def what_is_counted_is_there(self) -> None:
+        dataset = sa.func.coalesce(objects.c.dataset, "")
+        rows = (
+            sa.func.coalesce(sa.func.sum(objects.c[name]), 0) for name in ("rows_loaded", "rows_rejected")
+        )
+        query = sa.select(dataset, objects.c.state, sa.func.count(), *rows).group_by(dataset, objects.c.state)
+        with self.ledger.reading() as connection:
+            counted = connection.execute(sa.select(counts)).tuples().all()
+            assert sorted(counted) == sorted(connection.execute(query).tuples().all())
 
     def _dump(self) -> list[list[tuple[object, ...]]]:
         with self.ledger.reading() as connection:

@@ -104,14 +104,17 @@ def status(connection: Connection) -> list[DatasetStatus]:
     ]
 
 
-def unfinished(connection: Connection) -> dict[str, int]:
-    """How many objects are pending, running and failed (only states that occur)."""
+def in_states(connection: Connection) -> dict[str, int]:
+    """How many objects are in each state (only states that occur)."""
     query = (
-        select(counts.c.state, func.sum(counts.c.objects))
-        .where(counts.c.state.in_(OPEN_STATES))
-        .group_by(counts.c.state)
+        select(counts.c.state, func.sum(counts.c.objects)).group_by(counts.c.state).order_by(counts.c.state)
     )
     return {state: int(found) for state, found in connection.execute(query)}
+
+
+def unfinished(connection: Connection) -> dict[str, int]:
+    """How many objects are pending, running and failed (only states that occur)."""
+    return {state: found for state, found in in_states(connection).items() if state in OPEN_STATES}
 
 
 def _oldest() -> ScalarSelect[datetime]:

@@ -11,7 +11,7 @@ from sqlalchemy import and_, func, or_, select
 
 from tidegate.events import Event, EventType
 from tidegate.ledger.entries import ObjectEntry, entries, to_event
-from tidegate.ledger.overview import backlogs, status, unfinished
+from tidegate.ledger.overview import backlogs, in_states, status, unfinished
 from tidegate.ledger.statements import chunks
 from tidegate.ledger.tables import claims, counts, events, is_open, is_unreported, leases, objects
 
@@ -36,6 +36,7 @@ __all__ = [
     "first_claims",
     "has_claimed",
     "holders",
+    "in_states",
     "keys",
     "newest_upload_of",
     "open_leases",
@@ -156,11 +157,9 @@ def by_name(connection: Connection, name: str) -> list[ObjectEntry]:
 
     Newest upload last. The exact key or URL wins over keys that only end with `name`.
     """
-    exact = or_(
-        objects.c.key == name,
-        objects.c.object_id == name,
-        and_(objects.c.key.in_(_keys_of_url(name)), objects.c.url == name),
-    )
+    exact = or_(objects.c.key == name, objects.c.object_id == name)
+    if "://" in name:
+        exact = or_(exact, and_(objects.c.key.in_(_keys_of_url(name)), objects.c.url == name))
     order = (objects.c.uploaded_at, objects.c.recorded_at)
     found = entries(connection, select(objects).where(exact).order_by(*order))
     if found:
@@ -172,8 +171,6 @@ def by_name(connection: Connection, name: str) -> list[ObjectEntry]:
 
 def _keys_of_url(name: str) -> list[str]:
     """What the key may be: where a folder's path ends and the key begins, a URL does not tell."""
-    if "://" not in name:
-        return []
     path = name.partition("://")[2]
     ends = set()
     for text in (path, unquote(path)):
@@ -278,6 +275,7 @@ def runs_without_lease(connection: Connection) -> list[str]:
         select(objects.c.flow_run_id)
         .distinct()
         .where(
+            objects.c.dataset.in_(select(counts.c.dataset).where(counts.c.state == "running")),
             is_open,
             objects.c.state == "running",
             objects.c.flow_run_id.not_in(select(leases.c.flow_run_id)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import create_engine, delete, func, insert, select, update
+from sqlalchemy import create_engine, delete, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
@@ -16,9 +16,9 @@ from tidegate.events.model import event_id
 from tidegate.ledger import claims, sqlite, waiting
 from tidegate.ledger.entries import to_event
 from tidegate.ledger.log import append, log_after
-from tidegate.ledger.migrations import migrate
+from tidegate.ledger.migrations import HEAD, current_revision, migrate
 from tidegate.ledger.projections import project
-from tidegate.ledger.tables import PROJECTIONS, cursors, events
+from tidegate.ledger.tables import PROJECTIONS, cursors
 from tidegate.ledger.uploads import KnownVersions, Recorded, Upload, upload_events
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._pulse = sqlite.Pulse(engine)
 
     def close(self) -> None:
+        self._pulse.close()
         self._engine.dispose()
 
     @contextmanager
@@ -197,8 +199,9 @@ class Ledger:
             return [(row["seq"], to_event(row)) for row in log_after(connection, seq, limit)]
 
     def last_seq(self) -> int:
-        with self.reading() as connection:
-            return connection.execute(select(func.max(events.c.seq))).scalar() or 0
+        """Seq of the newest event: so cheap that it may be asked all the time."""
+        with _mapped_errors():
+            return self._pulse.last_seq()
 
 
 def open_ledger(settings: Settings) -> Ledger:
@@ -208,11 +211,15 @@ def open_ledger(settings: Settings) -> Ledger:
         msg = f"ledger = {url.render_as_string()!r}: only sqlite:/// is supported by this version."
         raise SettingsError(msg)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+    engine = create_engine(url, connect_args={"timeout": sqlite.BUSY_SECONDS, "check_same_thread": False})
     sqlite.configure(engine)
     ledger = Ledger(engine)
-    with ledger.writing() as connection:
-        migrate(connection)
+    with ledger.reading() as connection:
+        revision = current_revision(connection)
+    if revision != HEAD:
+        # Only then: whoever only wants to look must not wait for those who write.
+        with ledger.writing() as connection:
+            migrate(connection)
     return ledger
 
 

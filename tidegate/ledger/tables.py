@@ -173,10 +173,11 @@ objects = Table(
 #: index of them will do.
 is_open = objects.c.state.in_([literal_column(f"'{state}'") for state in OPEN_STATES])
 
-#: Objects of which something is held, or was at the last report, and no report tells of this try.
+#: Objects of which something is held, or was at the last report, and no report tells of this try. The
+#: column stands on the left: SQLite turns other comparisons round, and then misses the index.
 is_unreported = text(
     "(state = 'quarantined' OR state = 'loaded' AND (rows_rejected > 0 OR report IS NOT NULL)) "
-    "AND coalesce(reported_attempt, 0) < attempt"
+    "AND attempt > coalesce(reported_attempt, 0)"
 )
 
 Index("ix_objects_open", objects.c.dataset, objects.c.state, objects.c.pending_seq, **_only(is_open))

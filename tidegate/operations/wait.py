@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 
 from tidegate.errors import RejectedError
 from tidegate.events import ObjectUploaded, Via
 from tidegate.ledger import Ledger, ObjectEntry, Upload, queries
-from tidegate.ledger.states import END_EVENTS
+from tidegate.ledger.states import END_EVENTS, OPEN_STATES
 from tidegate.ledger.tables import events, objects
 from tidegate.objects import open_store
 from tidegate.operations.drop import dropped
@@ -28,6 +28,8 @@ from tidegate.operations.running import running
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from tidegate.objects import ObjectStore, ObjectVersion
     from tidegate.settings import Settings
@@ -121,20 +123,30 @@ def _sum_up(ledger: Ledger, since: int, waited: Waited) -> int:
     with ledger.reading() as connection:
         # Asked for here and not before: what ends meanwhile is told now, or the next time, never twice.
         newest = connection.execute(select(func.max(events.c.seq))).scalar() or 0
-        ended = select(events.c.object_id).where(
-            events.c.seq > since,
-            events.c.seq <= newest,
-            events.c.type.in_([kind.value for kind in END_EVENTS]),
-        )
-        open_ones = objects.c.state.in_((*_AT_WORK, "failed"))
-        chosen = or_(objects.c.object_id.in_(ended), open_ones)
-        counted = select(objects.c.state, func.count()).where(chosen).group_by(objects.c.state)
-        waited.states = dict(connection.execute(counted.order_by(objects.c.state)).tuples().all())
-        bad = objects.c.state.in_(_BAD)
-        ids = connection.execute(select(objects.c.object_id).where(chosen, bad)).scalars().all()
-        found = queries.by_id(connection, ids).values()
-    waited.objects = sorted(found, key=lambda entry: (entry.uploaded_at, entry.key))
+        if since:
+            waited.states, waited.objects = _ended(connection, since, newest)
+        else:
+            # There was no wait before: it is everything, and that is counted already.
+            waited.states = queries.in_states(connection)
+            waited.objects = queries.find(connection, states=_BAD)
     return newest
+
+
+def _ended(connection: Connection, since: int, newest: int) -> tuple[dict[str, int], list[ObjectEntry]]:
+    """What ended in this part of the log, or is not over: how many in which state, and what is bad."""
+    ended = select(events.c.object_id).where(
+        events.c.seq > since,
+        events.c.seq <= newest,
+        events.c.type.in_([kind.value for kind in END_EVENTS]),
+    )
+    over = objects.c.object_id.in_(ended), objects.c.state.not_in(OPEN_STATES)
+    counted = select(objects.c.state, func.count()).where(*over).group_by(objects.c.state)
+    states = dict(connection.execute(counted).tuples().all()) | queries.unfinished(connection)
+    bad = select(objects.c.object_id).where(*over, objects.c.state.in_(_BAD))
+    found = list(queries.by_id(connection, connection.execute(bad).scalars().all()).values())
+    found += queries.find(connection, states=[state for state in _BAD if state in OPEN_STATES])
+    found.sort(key=lambda entry: (entry.uploaded_at, entry.key))
+    return dict(sorted(states.items())), found
 
 
 def _hopeless(settings: Settings, work: dict[str, int], unrecorded: int) -> str:

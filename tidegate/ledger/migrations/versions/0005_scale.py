@@ -20,7 +20,7 @@ _COPIED = (
 _IS_OPEN = "state IN ('pending', 'running', 'failed')"
 _IS_UNREPORTED = (
     "(state = 'quarantined' OR state = 'loaded' AND (rows_rejected > 0 OR report IS NOT NULL)) "
-    "AND coalesce(reported_attempt, 0) < attempt"
+    "AND attempt > coalesce(reported_attempt, 0)"
 )
 
 
