@@ -201,6 +201,21 @@ def test_many_messages_are_taken_together(queue: Queue) -> None:
     assert recorder.calls < 25
 
 
+def test_a_burst_is_recorded_in_few_calls_and_a_flood_in_more(queue: Queue) -> None:
+    keys = [f"in/{number}" for number in range(215)]
+    for start in range(0, len(keys), 10):
+        entries = [
+            {"Id": str(place), "MessageBody": notice(key)}
+            for place, key in enumerate(keys[start : start + 10])
+        ]
+        queue.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
+    recorder = Recorder()
+    with recorder.running(queue.source()):
+        recorder.wait_for(*keys)
+        queue.wait_until_empty()
+    assert recorder.calls == 2
+
+
 def test_stop_is_heard_in_the_middle_of_a_long_poll(queue: Queue) -> None:
     recorder = Recorder()
     with recorder.running(queue.source(wait_seconds=20)):

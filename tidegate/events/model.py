@@ -13,9 +13,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from cloudevents.core.formats.json import JSONFormat
-from cloudevents.core.v1.event import CloudEvent
-
 from tidegate.objects.model import NAMESPACE, ObjectVersion
 
 #: CloudEvents' own advice for what every consumer can carry; larger state is a claim check.
@@ -121,6 +118,9 @@ class Event:
 
     def to_cloudevent(self) -> dict[str, Any]:
         """The event in CloudEvents' JSON format, structured mode, checked against its rules."""
+        from cloudevents.core.formats.json import JSONFormat
+        from cloudevents.core.v1.event import CloudEvent
+
         event = CloudEvent(self._attributes(), json.loads(self.data_json()))
         document: dict[str, Any] = json.loads(JSONFormat().write(event))
         return document

@@ -23,7 +23,7 @@ from tidegate.objects.s3_errors import BOTO_ERRORS, UNUSABLE, code_of
 from tidegate.sources.outage import Outage, insist
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tidegate.events.model import ObjectUploaded
     from tidegate.settings import Settings, SqsSettings
@@ -35,6 +35,9 @@ _Message = dict[str, Any]
 
 #: the most that SQS hands out, and takes, in one call
 _MOST = 10
+
+#: messages that are recorded together when so many wait
+_TOGETHER = 200
 
 _NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _REGION = re.compile(r"//(?:sqs\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.")
@@ -146,11 +149,27 @@ class SqsSource:
         return uploads, unreadable
 
     def _receive(self) -> list[_Message]:
+        """What the queue holds, up to `_TOGETHER`; waits for the first message only."""
+        # 0 would ask again and again without a pause
+        messages = self._ask(max(self._settings.wait_seconds, 1))
+        more = messages
+        while len(more) == _MOST and len(messages) < _TOGETHER:
+            # A full answer is the sign of a burst, which is kept in few transactions.
+            try:
+                more = self._ask(0)
+            except BOTO_ERRORS as error:
+                _log.info(
+                    "%d messages are kept first: %s", len(messages), error, extra={"action": "asking_ended"}
+                )
+                break
+            messages += more
+        return messages
+
+    def _ask(self, wait_seconds: int) -> list[_Message]:
         answer = self._client.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=_MOST,
-            # 0 would ask again and again without a pause
-            WaitTimeSeconds=max(self._settings.wait_seconds, 1),
+            WaitTimeSeconds=wait_seconds,
             VisibilityTimeout=self._settings.visibility_seconds,
         )
         messages: list[_Message] = answer.get("Messages", [])
@@ -158,6 +177,10 @@ class SqsSource:
 
     def _delete(self, messages: list[_Message]) -> None:
         """A message that stays is delivered again and then known, so this need not succeed."""
+        for part in _parts(messages):
+            self._delete_part(part)
+
+    def _delete_part(self, messages: list[_Message]) -> None:
         entries = [
             {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
             for number, message in enumerate(messages)
@@ -177,6 +200,10 @@ class SqsSource:
 
     def _give_back(self, messages: list[_Message]) -> None:
         """Let the next reader have what nobody here will read any more."""
+        for part in _parts(messages):
+            self._give_part_back(part)
+
+    def _give_part_back(self, messages: list[_Message]) -> None:
         entries = [
             {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
             for number, message in enumerate(messages)
@@ -191,6 +218,11 @@ class SqsSource:
                 error,
                 extra={"action": "messages_not_returned"},
             )
+
+
+def _parts(messages: list[_Message]) -> Iterator[list[_Message]]:
+    for start in range(0, len(messages), _MOST):
+        yield messages[start : start + _MOST]
 
 
 class _LongPoll:
