@@ -60,7 +60,7 @@ def entries(connection: Connection, query: Select[tuple[object, ...]]) -> list[O
     names = ObjectEntry.__dataclass_fields__.keys() - {"object"}
     return [
         ObjectEntry(object=to_object(row), **{name: row[name] for name in names})
-        for row in connection.execute(query).mappings()
+        for row in connection.execute(query).mappings().all()
     ]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from tidegate.events import EventType
 from tidegate.ledger.projections import project, standings
-from tidegate.ledger.statements import chunks
+from tidegate.ledger.statements import chunks, insert_rows
 from tidegate.ledger.tables import events
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ def append(connection: Connection, log: Sequence[Event]) -> int:
     first = (connection.execute(select(func.max(events.c.seq))).scalar() or 0) + 1
     stories = {object_id: standing.story for object_id, standing in current.items()}
     rows = [_row(seq, entry, stories) for seq, entry in enumerate(fresh, first)]
-    connection.execute(insert(events), rows)
-    project(connection, rows, current)
+    insert_rows(connection, events, rows)
+    # Folded as it was given: what a rebuild reads back from the log is the same.
+    project(connection, [(row, entry.data) for row, entry in zip(rows, fresh, strict=True)], current)
     return len(fresh)
 
 

@@ -91,6 +91,7 @@ def status(connection: Connection) -> list[DatasetStatus]:
     open_ones = select(counts.c.dataset, _oldest()).where(counts.c.state.in_(OPEN_STATES))
     for dataset, oldest in connection.execute(open_ones):
         waiting.setdefault(dataset, []).append(oldest)
+    loaded = _last_loads(connection)
     return [
         DatasetStatus(
             dataset=dataset or None,
@@ -98,7 +99,7 @@ def status(connection: Connection) -> list[DatasetStatus]:
             rows_loaded=numbers["loaded"][1] if "loaded" in numbers else 0,
             rows_rejected=sum(rejected for _, _, rejected in numbers.values()),
             oldest_waiting_at=min(waiting.get(dataset, []), default=None),
-            last_loaded_at=_last_loaded(connection, dataset),
+            last_loaded_at=loaded[dataset],
         )
         for dataset, numbers in found.items()
     ]
@@ -126,8 +127,11 @@ def _oldest() -> ScalarSelect[datetime]:
     )
 
 
-def _last_loaded(connection: Connection, dataset: str) -> datetime | None:
-    query = select(func.max(objects.c.committed_at)).where(
-        objects.c.dataset == dataset, objects.c.committed_at.is_not(None)
+def _last_loads(connection: Connection) -> dict[str, datetime | None]:
+    datasets = select(counts.c.dataset).distinct().subquery("datasets")
+    last = (
+        select(func.max(objects.c.committed_at))
+        .where(objects.c.committed_at.is_not(None), objects.c.dataset == datasets.c.dataset)
+        .scalar_subquery()
     )
-    return connection.execute(query).scalar()
+    return dict(connection.execute(select(datasets.c.dataset, last)).tuples().all())

@@ -6,17 +6,16 @@ make of each object is put together first and written then: a few statements, ho
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, select
 
 from tidegate.events import EventType
 from tidegate.ledger.counting import count
-from tidegate.ledger.statements import chunks
+from tidegate.ledger.statements import chunks, insert_rows, update_rows
 from tidegate.ledger.tables import claims, objects, waits
 
 if TYPE_CHECKING:
@@ -49,27 +48,27 @@ def standings(connection: Connection, object_ids: Sequence[str]) -> dict[str, St
     found: dict[str, Standing] = {}
     for chunk in chunks(object_ids):
         query = select(objects.c.object_id, objects.c.story, *columns).where(objects.c.object_id.in_(chunk))
-        for object_id, story, *counted in connection.execute(query):
-            found[object_id] = Standing(story, (counted[0], counted[1], counted[2], counted[3]))
+        for object_id, story, dataset, state, loaded, rejected in connection.execute(query).all():
+            found[object_id] = Standing(story, (dataset, state, loaded, rejected))
     return found
 
 
 def project(
     connection: Connection,
-    log: Sequence[LogRow | RowMapping],
+    log: Sequence[tuple[LogRow | RowMapping, Values]],
     current: Mapping[str, Standing] | None = None,
 ) -> None:
-    """Apply log rows (columns of ``events``) to the projections, in order.
+    """Apply log rows (columns of ``events``), each with its data, to the projections, in order.
 
     `current` is how the objects stand that the rows tell of; it is looked up when it is not given.
     """
     fold = _Fold()
-    for row in log:
+    for row, data in log:
         apply = _APPLY.get(row["type"])
         if apply is not None:
-            apply(fold, row, json.loads(row["data"]))
+            apply(fold, row, data)
     if current is None:
-        current = standings(connection, list({row["object_id"]: None for row in log if row["object_id"]}))
+        current = standings(connection, list({row["object_id"]: None for row, _ in log if row["object_id"]}))
     fold.write(connection, current)
 
 
@@ -86,8 +85,7 @@ class _Fold:
     waits: dict[str, dict[str, Values]] = field(default_factory=dict)
 
     def write(self, connection: Connection, current: Mapping[str, Standing]) -> None:
-        if self.new:
-            connection.execute(insert(objects), list(self.new.values()))
+        insert_rows(connection, objects, list(self.new.values()))
         self._write_changes(connection)
         self._write_claims(connection)
         self._write_waits(connection)
@@ -97,14 +95,10 @@ class _Fold:
         alike: defaultdict[tuple[str, ...], list[Values]] = defaultdict(list)
         for object_id, values in self.changed.items():
             names = tuple(sorted(values))
-            alike[names].append({"b_object_id": object_id, **{f"b_{name}": values[name] for name in names}})
+            values["object_id"] = object_id
+            alike[names].append(values)
         for names, changes in alike.items():
-            connection.execute(
-                update(objects)
-                .where(objects.c.object_id == bindparam("b_object_id"))
-                .values({name: bindparam(f"b_{name}", type_=objects.c[name].type) for name in names}),
-                changes,
-            )
+            update_rows(connection, objects, "object_id", names, changes)
 
     def _write_claims(self, connection: Connection) -> None:
         runs = list({run: None for run, _ in self.claimed})
@@ -115,13 +109,12 @@ class _Fold:
                 select(claims.c.flow_run_id, claims.c.object_id).where(claims.c.flow_run_id.in_(chunk))
             ).tuples()
         }
-        fresh = [
+        fresh: list[Values] = [
             {"flow_run_id": run, "object_id": object_id, "claimed_at": at}
             for (run, object_id), at in self.claimed.items()
             if (run, object_id) not in known
         ]
-        if fresh:
-            connection.execute(insert(claims), fresh)
+        insert_rows(connection, claims, fresh)
 
     def _write_waits(self, connection: Connection) -> None:
         if not self.waits:
@@ -130,8 +123,7 @@ class _Fold:
             delete(waits).where(waits.c.object_id == bindparam("b_object_id")),
             [{"b_object_id": object_id} for object_id in self.waits],
         )
-        if found := [values for each in self.waits.values() for values in each.values()]:
-            connection.execute(insert(waits), found)
+        insert_rows(connection, waits, [values for each in self.waits.values() for values in each.values()])
 
     def _recounted(self, current: Mapping[str, Standing]) -> Iterable[tuple[Counted | None, Counted]]:
         """How each object was counted before, and is now."""

@@ -130,7 +130,7 @@ def holders(connection: Connection, object_ids: Sequence[str]) -> dict[str, Hold
         for chunk in chunks(object_ids)
         for object_id, *facts in connection.execute(
             select(objects.c.object_id, *columns).where(objects.c.object_id.in_(chunk))
-        )
+        ).all()
     }
 
 

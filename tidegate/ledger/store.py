@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -150,7 +151,7 @@ class Ledger:
                 log = log_after(connection, last, 5_000)
                 if not log:
                     return read
-                project(connection, log)
+                project(connection, [(row, json.loads(row["data"])) for row in log])
                 read += len(log)
                 last = log[-1]["seq"]
 

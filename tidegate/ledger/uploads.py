@@ -89,11 +89,12 @@ class KnownVersions:
 
     def __init__(self, connection: Connection, wanted: Iterable[ObjectVersion]) -> None:
         self._known: dict[tuple[str, str, str], list[tuple[ObjectVersion, str]]] = {}
-        columns = [objects.c[one.name] for one in fields(ObjectVersion)]
+        names = [one.name for one in fields(ObjectVersion)]
+        columns = [objects.c[name] for name in names]
         for chunk in chunks(sorted({obj.key for obj in wanted})):
             query = select(objects.c.state, *columns).where(objects.c.key.in_(chunk))
-            for state, *facts in connection.execute(query):
-                found = ObjectVersion(**dict(zip((one.name for one in columns), facts, strict=True)))
+            for state, *facts in connection.execute(query).all():
+                found = ObjectVersion(**dict(zip(names, facts, strict=True)))
                 self._of(found).append((found, state))
 
     def _of(self, obj: ObjectVersion) -> list[tuple[ObjectVersion, str]]:
