@@ -271,6 +271,43 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_with_its_objects(tmp
     ledger.close()
 
 
+def test_a_log_without_stories_gets_them_and_is_counted(ledger: Ledger, tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from tidegate.ledger import migrations
+
+    ledger.record([upload("a"), upload("b"), upload("x", dataset=None)])
+    claim(ledger, "run", objects=1)
+    ledger.dead_letter(text="{not json", origin="sqs://queue", error="Not JSON.")
+    before, log = dump(ledger), ledger.events_after(0, 100)
+
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "tidegate.toml").write_text("")
+    (tmp_path / "old" / ".tidegate").mkdir()
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/old/.tidegate/ledger.db")
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        connection.exec_driver_sql(f"ATTACH '{tmp_path}/.tidegate/ledger.db' AS new")
+        for table in ("events", "objects", "claims", "leases"):
+            known = sa.inspect(connection).get_columns(table)
+            names = ", ".join(f'"{column["name"]}"' for column in known)
+            connection.exec_driver_sql(f"INSERT INTO {table} ({names}) SELECT {names} FROM new.{table}")
+    engine.dispose()
+
+    old = open_ledger(load_settings(tmp_path / "old"))
+    assert dump(old) == before
+    assert old.events_after(0, 100) == log
+    old.dead_letter(text="{not json", origin="sqs://queue", error="Not JSON.")
+    assert old.record([upload("a"), upload("b")]).new == ()
+    assert old.last_seq() == log[-1][0]
+    assert (old.rebuild(), dump(old)) == (len(log), before)
+    old.close()
+
+
 def test_only_the_try_that_a_redrive_asked_for_is_one(ledger: Ledger) -> None:
     ledger.record([upload("a")])
     (object_id,) = [entry.object_id for entry in ledger.ask(queries.find)]

@@ -34,6 +34,7 @@ __all__ = [
     "event_at",
     "find",
     "first_claims",
+    "has_any",
     "has_claimed",
     "holders",
     "in_states",
@@ -150,6 +151,14 @@ def has_claimed(connection: Connection, flow_run_id: str) -> bool:
 def event_at(connection: Connection, seq: int) -> str:
     """The id of the event with this seq."""
     return str(connection.execute(select(events.c.id).where(events.c.seq == seq)).scalar_one())
+
+
+def has_any(connection: Connection, kinds: Sequence[EventType], *, after: int) -> bool:
+    """Whether an event of one of these types stands in the log after this seq."""
+    query = select(events.c.seq).where(
+        events.c.seq > after, events.c.type.in_([kind.value for kind in kinds])
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def by_name(connection: Connection, name: str) -> list[ObjectEntry]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tidegate import clock
 from tidegate.errors import ObjectRejectedError
+from tidegate.events import EventType
 from tidegate.ledger import queries
 from tidegate.ledger.statements import chunks
 
@@ -20,17 +21,24 @@ log = logging.getLogger(__name__)
 #: Rules for which another manifest may make a difference; after a crash the rule may be unknown.
 _RULES = ("manifest", "control_total", "")
 
+#: After these events an object may be held whose manifest is there.
+_MATTERS = (EventType.IGNORED, EventType.UNMATCHED, EventType.QUARANTINED, EventType.RETAINED)
 
-def reopen_for_manifests(project: Project) -> int:
+
+def reopen_for_manifests(project: Project, since: int = -1) -> int:
     """Reopen what is held for its totals when its manifest was uploaded after it was claimed; how many.
 
     What is to be reopened stands in the ledger alone, so that asking late, again or after a crash
     gives the same. A new attempt is claimed after the manifest: it is reopened by a newer one only.
+
+    `since` is up to where in the log this was asked before: what is held is gone through only when
+    something was held, or what may be a manifest came, after that.
     """
+    told = [one for one in project.registry if one.totals is not None and one.totals.manifest is not None]
+    if not told or (since >= 0 and not project.ledger.ask(queries.has_any, _MATTERS, after=since)):
+        return 0
     count = 0
-    for contract in project.registry:
-        if contract.totals is None or contract.totals.manifest is None:
-            continue
+    for contract in told:
         for chunk in chunks(_held_too_early(project, contract)):
             count += project.ledger.reopen(
                 dict.fromkeys(chunk, contract.name),

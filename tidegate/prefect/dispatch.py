@@ -97,7 +97,7 @@ class Dispatcher:
     def _reopen(self) -> None:
         seq = self.project.ledger.last_seq()
         if seq != self._looked_at:
-            reopen_for_manifests(self.project)
+            reopen_for_manifests(self.project, since=self._looked_at)
             self._looked_at = seq
 
     def _recover(self) -> None:
