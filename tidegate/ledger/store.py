@@ -112,6 +112,8 @@ class Ledger:
 
         Returns how many were new.
         """
+        if not log:
+            return 0
         with self.writing() as connection:
             return append(connection, log)
 

@@ -47,13 +47,18 @@ class ObjectVersion:
         S3 and GCS keys stand as they are (their tools take them so); file paths are quoted.
         """
         if self.store == "folder":
-            return "file://" + quote(f"{self.bucket}/{self.key}")
+            return _file_url(self.bucket, self.key)
         return f"{_SCHEMES[self.store]}://{self.bucket}/{self.key}"
+
+
+# Each step of an object's way asks for its id and its URL several times.
+@lru_cache(maxsize=20_000)
+def _file_url(bucket: str, key: str) -> str:
+    return "file://" + quote(f"{bucket}/{key}")
 
 
 @lru_cache(maxsize=20_000)
 def _object_id(store: str, bucket: str, key: str, version: str) -> str:
-    # Kept, as each step of an object's way asks for it several times.
     return str(uuid.uuid5(NAMESPACE, f"{store}\n{bucket}\n{key}\n{version}"))
 
 
