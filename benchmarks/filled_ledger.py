@@ -90,6 +90,10 @@ def fill(settings: Settings, number: int, datasets: Sequence[str]) -> None:
     engine.dispose()
     ledger = open_ledger(settings)
     ledger.move_cursor(SINK, ledger.last_seq())
+    # Somebody waited for all of it, so that the next wait does not tell of it.
+    waited = settings.state_dir / "run" / "waited.json"
+    waited.parent.mkdir(exist_ok=True)
+    waited.write_text(json.dumps({"seq": ledger.last_seq()}))
     ledger.close()
 
 

@@ -220,6 +220,9 @@ def test_looked_back_upon_are_no_more_than_are_needed(ledger: Ledger) -> None:
 def test_the_first_wait_tells_of_everything_and_the_next_of_what_ended_since(settings: Settings) -> None:
     fill(settings, 300, ["flights"])
     ledger = open_ledger(settings)
+    filled = wait(settings, ledger, timeout=10, progress=lambda _work, _left: None)
+    assert (filled.done, filled.states) == (True, {})
+    (settings.state_dir / "run" / "waited.json").unlink()
     first = wait(settings, ledger, timeout=10, progress=lambda _work, _left: None)
     assert first.states == {"loaded": 288, "quarantined": 6, "superseded": 3, "unmatched": 3}
     assert [entry.state for entry in first.objects].count("quarantined") == 6
