@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from tidegate.events import EventType
 from tidegate.ledger.projections import project, standings
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from tidegate.ledger.projections import Standing
 
 
+#: Made once: SQLAlchemy takes longer to put them together than SQLite to answer them.
+_NEWEST = select(func.max(events.c.seq))
+_OF_STORIES = select(events.c.id).where(events.c.story.in_(bindparam("stories", expanding=True)))
+_LOOSE = select(events.c.id).where(
+    events.c.story.is_(None), events.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
 def append(connection: Connection, log: Sequence[Event]) -> int:
     """Append entries that the log lacks, inside the caller's write transaction; how many.
 
@@ -32,7 +40,7 @@ def append(connection: Connection, log: Sequence[Event]) -> int:
     fresh = [entry for entry in unique.values() if entry.id not in known]
     if not fresh:
         return 0
-    first = (connection.execute(select(func.max(events.c.seq))).scalar() or 0) + 1
+    first = (connection.execute(_NEWEST).scalar() or 0) + 1
     stories = {object_id: standing.story for object_id, standing in current.items()}
     rows = [_row(seq, entry, stories) for seq, entry in enumerate(fresh, first)]
     insert_rows(connection, events, rows)
@@ -52,10 +60,9 @@ def _known(connection: Connection, log: Iterable[Event], current: Mapping[str, S
     loose = [entry.id for entry in log if entry.object_id not in current]
     found: set[str] = set()
     for chunk in chunks(stories):
-        found.update(connection.execute(select(events.c.id).where(events.c.story.in_(chunk))).scalars())
+        found.update(connection.execute(_OF_STORIES, {"stories": chunk}).scalars())
     for part in chunks(loose):
-        without = events.c.story.is_(None), events.c.id.in_(part)
-        found.update(connection.execute(select(events.c.id).where(*without)).scalars())
+        found.update(connection.execute(_LOOSE, {"ids": part}).scalars())
     return found
 
 

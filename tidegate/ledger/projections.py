@@ -42,13 +42,17 @@ class Standing:
     counted: Counted
 
 
+_STANDINGS = select(objects.c.object_id, objects.c.story, *(objects.c[name] for name in _COUNTED)).where(
+    objects.c.object_id.in_(bindparam("ids", expanding=True))
+)
+
+
 def standings(connection: Connection, object_ids: Sequence[str]) -> dict[str, Standing]:
     """How these objects stand, those that are known."""
-    columns = [objects.c[name] for name in _COUNTED]
     found: dict[str, Standing] = {}
     for chunk in chunks(object_ids):
-        query = select(objects.c.object_id, objects.c.story, *columns).where(objects.c.object_id.in_(chunk))
-        for object_id, story, dataset, state, loaded, rejected in connection.execute(query).all():
+        rows = connection.execute(_STANDINGS, {"ids": chunk}).all()
+        for object_id, story, dataset, state, loaded, rejected in rows:
             found[object_id] = Standing(story, (dataset, state, loaded, rejected))
     return found
 

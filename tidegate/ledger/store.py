@@ -41,6 +41,7 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._writer = engine.execution_options(tidegate_write=True)
         self._pulse = sqlite.Pulse(engine)
 
     def close(self) -> None:
@@ -56,10 +57,7 @@ class Ledger:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that excludes every other writer; durable when the block ends."""
-        with (
-            _mapped_errors(),
-            self._engine.execution_options(tidegate_write=True).begin() as connection,
-        ):
+        with _mapped_errors(), self._writer.begin() as connection:
             yield connection
 
     # -- writing -------------------------------------------------------------------------------
