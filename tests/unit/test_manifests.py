@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tidegate.ledger import ClaimedObject
-    from tidegate.stages.model import Verdict
 
 pytestmark = pytest.mark.slow
 
@@ -323,19 +321,23 @@ def test_a_manifest_that_says_nonsense_holds_its_file_alone_until_a_better_one_c
 def test_a_verdict_that_cannot_be_noted_holds_its_object_alone(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tidegate.stages import validate as stage
+    from tidegate.stages import together, validate
 
     for key in (KEY, "sales/june.csv"):
         drop(project, f"{key}.json", '{"rows": 2, "total": 6.5}')
     one, other = (drop(project, key, DATA).object_id for key in (KEY, "sales/june.csv"))
-    validate = stage.validate
+    by_itself, with_others = validate.validate, together.validate_together
 
-    def unwritable(claimed: ClaimedObject, *given: Any) -> Verdict:
-        verdict = validate(claimed, *given)
-        broken = verdict.model_copy(update={"content_sha256": "\ud800"})
-        return broken if claimed.object.object_id == one else verdict
+    def broken(verdict: Any) -> Any:
+        known = verdict.object_id != one
+        return verdict if known else verdict.model_copy(update={"content_sha256": "\ud800"})
 
-    monkeypatch.setattr(stage, "validate", unwritable)
+    monkeypatch.setattr(validate, "validate", lambda *given: broken(by_itself(*given)))
+    monkeypatch.setattr(
+        together,
+        "validate_together",
+        lambda *given: {name: broken(found) for name, found in with_others(*given).items()},
+    )
     run(project, "sales")
     assert [now(project, object_id).state for object_id in (one, other)] == ["quarantined", "loaded"]
     assert project.ledger.ask(queries.broken_rules, [one]) == {one: "contract"}

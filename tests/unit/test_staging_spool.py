@@ -112,12 +112,12 @@ def test_a_note_that_finds_the_disk_full_leaves_no_half_line(tmp_path: Path) -> 
         "def verdict(name, reason):\n"
         "    return Verdict(object_id=name, attempt=1, state=VerdictState.HELD, reason=reason)\n"
         "with folder.noting('validated', '1') as note:\n"
-        "    note(verdict('a', ''))\n"
+        "    note([verdict('a', '')])\n"
         "    try:\n"
-        "        note(verdict('b', 'x' * 200_000))\n"
+        "        note([verdict('b', 'x' * 200_000)])\n"
         "    except OSError as error:\n"
         "        print(type(error).__name__, error.errno)\n"
-        "    note(verdict('c', ''))\n"
+        "    note([verdict('c', '')])\n"
         "print([name for name, _ in folder.notes('validated', '1')])",
         tmp_path,
     )

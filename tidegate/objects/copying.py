@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import uuid
 from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tidegate.errors import StoreUnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+#: Where a copy goes: into a file, or into memory where it is known to be small.
+Target = Path | BytesIO
 #: Bytes moved at once: large enough that neither the calls nor the locks are felt.
 BLOCK = 1 << 20
 
@@ -75,9 +78,43 @@ class Copy:
             raise StoreUnavailableError(msg) from error
 
 
+class CopyInMemory:
+    """A copy that takes no disk, for objects known to be small."""
+
+    def __init__(self, target: BytesIO) -> None:
+        self._target = target
+        self._hash = hashlib.sha256()
+        #: bytes written so far
+        self.size = 0
+
+    def write(self, block: bytes | memoryview) -> int:
+        """Append `block`."""
+        self._hash.update(block)
+        self.size += self._target.write(block)
+        return len(block)
+
+    def seek(self, offset: int) -> int:
+        """Start over, which is the only place a client library seeks to."""
+        if offset != 0:
+            msg = f"a copy can only start over, not continue at {offset}"
+            raise ValueError(msg)
+        self._target.seek(0)
+        self._target.truncate()
+        self._hash = hashlib.sha256()
+        self.size = 0
+        return 0
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
 @contextmanager
-def whole_copy(target: Path) -> Iterator[Copy]:
-    """Give a copy to write; `target` appears when the block ends well, and not otherwise."""
+def whole_copy(target: Target) -> Iterator[Copy | CopyInMemory]:
+    """Give a copy to write; the file `target` appears when the block ends well, and not otherwise."""
+    if isinstance(target, BytesIO):
+        yield CopyInMemory(target)
+        return
     copy = Copy(target)
     try:
         yield copy

@@ -28,7 +28,7 @@ from tidegate.errors import (
     SettingsError,
     StoreUnavailableError,
 )
-from tidegate.objects.copying import BLOCK, open_source, whole_copy
+from tidegate.objects.copying import BLOCK, Target, open_source, whole_copy
 from tidegate.objects.filenames import is_in_progress, key_of, relative_of
 from tidegate.objects.model import ObjectVersion
 from tidegate.objects.store import ObjectStore
@@ -115,7 +115,7 @@ class FolderStore(ObjectStore):
         with self._opened(obj) as file:
             return file.read(size)
 
-    def fetch(self, obj: ObjectVersion, target: Path) -> str:
+    def fetch(self, obj: ObjectVersion, target: Target) -> str:
         with whole_copy(target) as copy, self._opened(obj) as file:
             # no further than the size, or a file that grows without end would never be done
             left = os.fstat(file.fileno()).st_size

@@ -19,7 +19,7 @@ from tidegate.errors import (
     StoreUnavailableError,
     TidegateError,
 )
-from tidegate.objects.copying import open_source, whole_copy
+from tidegate.objects.copying import Target, open_source, whole_copy
 from tidegate.objects.model import ObjectVersion
 from tidegate.objects.store import ObjectStore
 
@@ -107,7 +107,7 @@ class GcsStore(ObjectStore):
             return b""
         return start.getvalue()
 
-    def fetch(self, obj: ObjectVersion, target: Path) -> str:
+    def fetch(self, obj: ObjectVersion, target: Target) -> str:
         with whole_copy(target) as copy:
             self._download(obj, copy, checksum="auto")
         return copy.sha256

@@ -22,7 +22,7 @@ from s3fs.core import S3_RETRYABLE_ERRORS
 
 from tidegate.clock import now
 from tidegate.errors import ObjectOverwrittenError, StoreUnavailableError, TidegateError
-from tidegate.objects.copying import BLOCK, open_source, whole_copy
+from tidegate.objects.copying import BLOCK, Target, open_source, whole_copy
 from tidegate.objects.model import ObjectVersion
 from tidegate.objects.s3_errors import (
     ABSENT,
@@ -88,7 +88,7 @@ class S3Store(ObjectStore):
         except _EmptyError:
             return b""
 
-    def fetch(self, obj: ObjectVersion, target: Path) -> str:
+    def fetch(self, obj: ObjectVersion, target: Target) -> str:
         with whole_copy(target) as copy, self._body(obj) as body:
             while block := body.read(BLOCK):
                 copy.write(block)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tidegate.objects.copying import Target
     from tidegate.objects.model import ObjectVersion
     from tidegate.settings import Settings
 
@@ -60,10 +61,11 @@ class ObjectStore(Protocol):
     def head(self, obj: ObjectVersion, size: int) -> bytes:
         """The first `size` bytes of exactly this version (fewer when it is shorter)."""
 
-    def fetch(self, obj: ObjectVersion, target: Path) -> str:
-        """Copy exactly this version to `target`, whole or not at all; return its SHA-256 (hex).
+    def fetch(self, obj: ObjectVersion, target: Target) -> str:
+        """Copy exactly this version to `target`; return its SHA-256 (hex).
 
-        The copy holds the stored bytes: nothing is unpacked on the way.
+        A file is whole or not there; what is in memory counts only when this returns. The copy holds
+        the stored bytes: nothing is unpacked on the way.
         """
 
     def put(self, source: Path, key: str) -> ObjectVersion:

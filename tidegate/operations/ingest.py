@@ -11,23 +11,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tidegate import clock
-from tidegate.errors import (
-    ClaimLostError,
-    ObjectsLeftError,
-    RetryableError,
-    StagingUnavailableError,
-    TidegateError,
-    writable,
-)
-from tidegate.events import Event, EventType
-from tidegate.events.model import event_id, iso
+from tidegate.errors import ClaimLostError, TidegateError
+from tidegate.events import EventType
 from tidegate.ledger import queries
-from tidegate.operations import dialects, outcomes, reports
+from tidegate.operations import outcomes, reports
 from tidegate.operations.liveness import this_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from tidegate.ledger import Batch, ClaimedObject
     from tidegate.operations.project import Project
@@ -76,44 +67,54 @@ def claim(project: Project, dataset: str, flow_run_id: str) -> Batch:
 
 def validate_batch(project: Project, batch: Batch) -> list[Verdict]:
     """Fetch and check every object of the batch."""
+    from tidegate.operations.working import Work, carry_out, nothing_read
+    from tidegate.stages.together import groups_of, validate_together
     from tidegate.stages.validate import validate
 
     contract = project.registry[batch.dataset]
     staging = project.staging(batch.id)
-    return _each(
-        project,
-        batch,
-        batch.objects,
+    so_far = {one.object.object_id: nothing_read(one, contract.version) for one in batch.objects}
+    work = Work(
         EventType.VALIDATED,
-        lambda one: validate(one, contract, project.store, staging),
+        groups=groups_of,
+        together=lambda group: validate_together(group, contract, project.store, staging),
+        alone=lambda one: validate(one, contract, project.store, staging),
     )
+    return carry_out(project, batch, so_far, work)
 
 
 def normalize_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Run the contract's normalization over every object that passed validation."""
-    from tidegate.stages.normalize import normalize
+    from tidegate.operations.working import carry_out, going_on
+    from tidegate.stages.normalize import normalize, normalize_together
 
     contract = project.registry[batch.dataset]
     staging = project.staging(batch.id)
-    return _carry_on(
-        project, batch, verdicts, EventType.NORMALIZED, lambda one: normalize(one, contract, staging)
+    work = going_on(
+        EventType.NORMALIZED,
+        verdicts,
+        together=lambda group: normalize_together(group, contract, staging),
+        alone=lambda verdict: normalize(verdict, contract, staging),
     )
+    return carry_out(project, batch, {verdict.object_id: verdict for verdict in verdicts}, work)
 
 
 def enrich_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Take columns from the reference datasets, as of snapshots pinned for this batch."""
+    from tidegate.operations.working import carry_out, going_on
     from tidegate.stages.enrich import enrich, pin_references
+    from tidegate.stages.enrich_together import enrich_together
 
     contract = project.registry[batch.dataset]
     staging = project.staging(batch.id)
     pinned = pin_references(contract, project.references, staging)
-    return _carry_on(
-        project,
-        batch,
-        verdicts,
+    work = going_on(
         EventType.ENRICHED,
-        lambda one: enrich(one, contract, pinned, project.references, staging),
+        verdicts,
+        together=lambda group: enrich_together(group, contract, pinned, project.references, staging),
+        alone=lambda verdict: enrich(verdict, contract, pinned, project.references, staging),
     )
+    return carry_out(project, batch, {verdict.object_id: verdict for verdict in verdicts}, work)
 
 
 def load_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> None:
@@ -184,165 +185,5 @@ def finished(project: Project, batch: Batch, stage: EventType) -> list[Verdict]:
     """The verdicts a stage has noted for this batch: what it did before it failed."""
     contract = project.registry[batch.dataset]
     notes = project.staging(batch.id).notes(stage.verb, contract.version)
-    return [notes[key] for key in _keys(batch.objects) if key in notes]
-
-
-def _keys(objects: Sequence[ClaimedObject]) -> list[tuple[str, int]]:
-    return [(one.object.object_id, one.attempt) for one in objects]
-
-
-def _carry_on(
-    project: Project,
-    batch: Batch,
-    verdicts: Sequence[Verdict],
-    stage: EventType,
-    work: Callable[[Verdict], Verdict],
-) -> list[Verdict]:
-    """Work on what passed the stage before; what is held or gone is handed on as it is."""
-    from tidegate.stages.model import VerdictState
-
-    before = {verdict.object_id: verdict for verdict in verdicts}
-
-    def go_on(one: ClaimedObject) -> Verdict:
-        verdict = before[one.object.object_id]
-        return work(verdict) if verdict.state is VerdictState.PASSED else verdict
-
-    objects = [one for one in batch.objects if one.object.object_id in before]
-    return _each(project, batch, objects, stage, go_on, before)
-
-
-def _each(
-    project: Project,
-    batch: Batch,
-    objects: Sequence[ClaimedObject],
-    stage: EventType,
-    work: Callable[[ClaimedObject], Verdict],
-    before: Mapping[str, Verdict] | None = None,
-) -> list[Verdict]:
-    version = project.registry[batch.dataset].version
-    staging = project.staging(batch.id)
-    noted = staging.notes(stage.verb, version)
-    trouble: dict[str, RetryableError] = {}
-
-    def so_far(one: ClaimedObject) -> Verdict:
-        return (before or {}).get(one.object.object_id) or _nothing_read(one, version)
-
-    verdicts: list[Verdict] = []
-    with staging.noting(stage.verb, version) as note:
-        for one, key in zip(objects, _keys(objects), strict=True):
-            try:
-                verdicts.append(noted.get(key) or _settled(work, note, one, so_far(one)))
-            except RetryableError as error:
-                trouble[one.object.url] = error
-    _tell(project, batch, objects, verdicts, stage)
-    if trouble:
-        url, first = next(iter(trouble.items()))
-        msg = f"{len(trouble)} of {len(objects)} objects could not be {stage.verb}. The first, {url}: {first}"
-        raise ObjectsLeftError(msg)
-    return verdicts
-
-
-def _tell(
-    project: Project,
-    batch: Batch,
-    objects: Sequence[ClaimedObject],
-    verdicts: Sequence[Verdict],
-    stage: EventType,
-) -> None:
-    """Append the completion event of each object that passed the stage."""
-    done = {verdict.object_id: verdict for verdict in verdicts if verdict.rows is not None}
-    said = dialects.compared(project, batch.dataset, objects, done) if stage is EventType.VALIDATED else {}
-    project.ledger.append(
-        [
-            _completion(batch, one, done[one.object.object_id], stage, said.get(one.object.object_id, {}))
-            for one in objects
-            if one.object.object_id in done
-        ]
-    )
-    dialects.warn(objects, said)
-
-
-def _settled(
-    work: Callable[[ClaimedObject], Verdict],
-    note: Callable[[Verdict], object],
-    one: ClaimedObject,
-    so_far: Verdict,
-) -> Verdict:
-    """The verdict of `work`, noted; what goes wrong with this object's data holds this object alone.
-
-    Rows that were refused so far are told all the same.
-
-    The contract as such was tried on a table without rows before anything was claimed.
-    """
-    try:
-        try:
-            verdict = work(one)
-            note(verdict)
-        except (RetryableError, OSError):
-            raise
-        except Exception as error:
-            log.exception("%s is held", one.object.url, extra={"action": "object_held"})
-            verdict = _held_by(error, so_far)
-            note(verdict)
-    except OSError as error:
-        msg = f"{one.object.url} could not be staged: {error}. See to the disk of the state folder."
-        raise StagingUnavailableError(msg) from error
-    return verdict
-
-
-def _held_by(error: Exception, so_far: Verdict) -> Verdict:
-    from tidegate.stages.model import VerdictState
-
-    said = str(error) if isinstance(error, TidegateError) else f"{type(error).__name__}: {error}"
-    held = {"state": VerdictState.HELD, "rule": "contract", "reason": writable(said[:2_000]), "rows": None}
-    return so_far.model_copy(update=held)
-
-
-def _nothing_read(one: ClaimedObject, version: str) -> Verdict:
-    from tidegate.stages.model import Verdict, VerdictState
-
-    return Verdict(
-        object_id=one.object.object_id,
-        attempt=one.attempt,
-        state=VerdictState.PASSED,
-        contract_version=version,
-    )
-
-
-def _completion(
-    batch: Batch, one: ClaimedObject, verdict: Verdict, stage: EventType, said: Mapping[str, object]
-) -> Event:
-    data: dict[str, object] = {
-        "contract_version": verdict.contract_version,
-        "staged": f"{batch.id}/{verdict.rows}",
-        "flow_run_id": batch.id,
-    }
-    if stage is EventType.VALIDATED:
-        data |= {**said} | {
-            "content_sha256": verdict.content_sha256,
-            "rows_read": verdict.rows_read,
-            "rows_valid": verdict.rows_valid,
-            "rows_rejected": verdict.rows_rejected,
-        }
-    if stage is EventType.ENRICHED:
-        data |= {
-            "references": verdict.references,
-            "rows_unmatched": verdict.unmatched,
-            "rows_valid": verdict.rows_valid,
-            "rows_rejected": verdict.rows_rejected,
-        }
-    moment = clock.now()
-    return Event(
-        # A batch may validate an object anew in a later run; each run's completion is a fact.
-        id=event_id(stage, one.object.object_id, one.attempt, batch.id),
-        type=stage,
-        time=moment,
-        subject=one.object.url,
-        dataset=batch.dataset,
-        object_id=one.object.object_id,
-        correlation_id=one.correlation_id,
-        causation_id=one.correlation_id,
-        traceparent=one.traceparent,
-        attempt=one.attempt,
-        data={**data, "at": iso(moment)},
-    )
+    keys = [(one.object.object_id, one.attempt) for one in batch.objects]
+    return [notes[key] for key in keys if key in notes]

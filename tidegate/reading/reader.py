@@ -122,7 +122,7 @@ class Reading:
         Raises ObjectRejectedError when the compressed data turns out to be damaged.
         """
         self.lines, self.footer = Counter(self.head.kinds), []
-        place = self._place_after_head()
+        place = self.place_of_body()
         pending = _Pending(self.text, len(self.head.text), self.rules.record_limit)
         for chunk, final in self.text.chunks(self.block_bytes):
             pending.add(chunk)
@@ -142,16 +142,18 @@ class Reading:
                 )
                 if not used:
                     break
-                self._note(block)
+                self.note(block)
                 yield block
                 place = _place_after(block, pending.take(used))
 
-    def _place_after_head(self) -> Place:
+    def place_of_body(self) -> Place:
+        """Where the first line after the head stands."""
         head = self.head.text
         end = original_offsets(head, np.array([len(head)]), self.text.encoding, self.text.mark)
         return Place(lines=len(self.head.kinds), offset=int(end[0]), encoding=self.text.encoding)
 
-    def _note(self, block: Block) -> None:
+    def note(self, block: Block) -> None:
+        """Take a block into account, for what is said of the object as a whole."""
         counts = np.bincount(block.kinds, minlength=len(LineKind)).tolist()
         self.lines.update({kind: counts[kind] for kind in LineKind if counts[kind]})
         lines = block.lines
@@ -166,6 +168,18 @@ class Reading:
         ends -= block.line_ends_in_records()
         self._line_ends |= ends.keys()
         self._evidence.look_at(block.text)
+
+    def whole_body(self) -> bytes | None:
+        """All text after the head; None when there is more than a block takes."""
+        text, final = next(self.text.chunks(self.block_bytes))
+        return text[len(self.head.text) :] if final else None
+
+    def note_lines(self, body: bytes) -> None:
+        """Take a body into account in which no record takes several lines, and no return stands alone."""
+        both = body.count(b"\r\n")
+        ends = Counter({"\r\n": both, "\n": body.count(b"\n") - both})
+        self._line_ends |= (+ends).keys()
+        self._evidence.look_at(body)
 
 
 class _Pending:

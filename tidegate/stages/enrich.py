@@ -56,18 +56,26 @@ def enrich(
     """
     if verdict.rows is None:
         return verdict
-    absent = [lookup for lookup in contract.lookups if lookup.dataset not in pinned]
-    if absent:
-        holding = [lookup for lookup in absent if lookup.unmatched == "hold"]
-        waits = _waits(holding)
-        references_seen = {**pinned, **dict.fromkeys(waits, "")}
-        reason = never_loaded_reason(absent, holding, contract)
-        return _held(verdict, "reference", reason, references=references_seen, waits=waits)
+    lacking = held_for_reference(verdict, contract, pinned)
+    if lacking is not None:
+        return lacking
     verdict = verdict.model_copy(update={"references": pinned})
     if not contract.enrich:
         return verdict
     paths = {dataset: references.path(snapshot) for dataset, snapshot in pinned.items()}
     return _judged(verdict, contract, *_run(verdict, contract, paths, staging), staging)
+
+
+def held_for_reference(verdict: Verdict, contract: Contract, pinned: Mapping[str, str]) -> Verdict | None:
+    """The verdict on an object while one of its references was never loaded."""
+    absent = [lookup for lookup in contract.lookups if lookup.dataset not in pinned]
+    if not absent:
+        return None
+    holding = [lookup for lookup in absent if lookup.unmatched == "hold"]
+    waits = waiting(holding)
+    seen = {**pinned, **dict.fromkeys(waits, "")}
+    reason = never_loaded_reason(absent, holding, contract)
+    return held(verdict, "reference", reason, references=seen, waits=waits)
 
 
 def _judged(
@@ -80,13 +88,13 @@ def _judged(
         verdict, rows = _refuse(verdict, contract, rows, refused, staging)
     lacking = [one for one in found if one.lookup.unmatched == "hold" and one.missing.height]
     if lacking:
-        waits = _waits([one.lookup for one in lacking])
-        return _held(verdict, "lookup", held_reason(lacking, contract), waits=waits)
+        waits = waiting([one.lookup for one in lacking])
+        return held(verdict, "lookup", held_reason(lacking, contract), waits=waits)
     if refused:
         commonest = _commonest_rule(verdict, staging)
         problem = too_bad(contract, verdict.rows_rejected, verdict.rows_read, commonest)
         if problem is not None:
-            return _held(verdict, problem.rule, str(problem))
+            return held(verdict, problem.rule, str(problem))
     name = staging.name(verdict.object_id, verdict.attempt, "enriched.parquet")
     return verdict.model_copy(update={"rows": staging.write(rows, name)})
 
@@ -114,13 +122,7 @@ def _refuse(
     verdict: Verdict, contract: Contract, rows: pl.DataFrame, refused: Sequence[Unmatched], staging: Staging
 ) -> tuple[Verdict, pl.DataFrame]:
     """Take the rows without a match out, and stage why beside what validation refused."""
-    if verdict.origins is None:
-        msg = (
-            f"Contract {contract.name!r} {contract.version} was changed without a step of its version "
-            "while a run was at work. Give it a new version and retry the run."
-        )
-        raise ContractError(msg)
-    told = rejections(refused, staging.path(verdict.origins))
+    told = rejections(refused, origins_of(verdict, contract, staging))
     bad = pl.concat([one.missing[RECORD] for one in refused]).unique()
     before = [pl.scan_parquet(staging.path(verdict.rejected))] if verdict.rejected is not None else []
     name = staging.name(verdict.object_id, verdict.attempt, "refused.parquet")
@@ -130,6 +132,17 @@ def _refuse(
         "rows_rejected": verdict.rows_rejected + bad.len(),
     }
     return verdict.model_copy(update=update), rows.filter(~pl.col(RECORD).is_in(bad.implode()))
+
+
+def origins_of(verdict: Verdict, contract: Contract, staging: Staging) -> Path:
+    """Where the records stand as they were written; ContractError when validation kept none."""
+    if verdict.origins is None:
+        msg = (
+            f"Contract {contract.name!r} {contract.version} was changed without a step of its version "
+            "while a run was at work. Give it a new version and retry the run."
+        )
+        raise ContractError(msg)
+    return staging.path(verdict.origins)
 
 
 def _commonest_rule(verdict: Verdict, staging: Staging) -> str:
@@ -145,13 +158,15 @@ def _counts(found: Sequence[Unmatched]) -> dict[str, int]:
     return counts
 
 
-def _waits(lookups: Sequence[Lookup]) -> dict[str, float]:
+def waiting(lookups: Sequence[Lookup]) -> dict[str, float]:
+    """For how long an object that is held waits for each reference that these look up in."""
     seconds: dict[str, float] = {}
     for one in lookups:
         seconds[one.dataset] = max(seconds.get(one.dataset, 0.0), one.hold_seconds)
     return seconds
 
 
-def _held(verdict: Verdict, rule: str, reason: str, **more: object) -> Verdict:
+def held(verdict: Verdict, rule: str, reason: str, **more: object) -> Verdict:
+    """The verdict on an object that is held as a whole."""
     update = {"state": VerdictState.HELD, "rule": rule, "reason": reason, "rows": None}
     return verdict.model_copy(update={**update, **more})

@@ -19,7 +19,7 @@ from tidegate.stages.schema import file_columns
 from tidegate.stages.totals import TotalsCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tidegate.contracts import Contract
@@ -85,27 +85,42 @@ class FileCheck:
         totals.settle(self.reading.footer, self.manifest, delimiter=self.reading.dialect["delimiter"])
 
     def _judge(self, blocks: Sequence[Block], columns: dict[str, pl.DataType], totals: TotalsCheck) -> Part:
-        own = pl.DataFrame(schema={RECORD: pl.Int64, LINE: pl.Int64, **dict.fromkeys(columns, pl.String)})
-        # In one chunk: with more, Polars 2.1 panics in some text functions ("i < self.len()").
-        text = pl.concat([own, *(block.rows for block in blocks)], rechunk=True)
-        parsed = parse(text, columns, self.contract)
+        parsed = parse_blocks(blocks, columns, self.contract)
         totals.add(parsed, sum(block.records for block in blocks))
-        broken = pl.concat([parsed.unread, check(parsed, self.contract)])
-        bad = broken["record"].unique(maintain_order=True).sort()
-        rejections = [_with_origins(block, broken, bad) for block in blocks] if len(bad) else []
-        damaged = [block.damaged for block in blocks if block.damaged.height]
-        together = pl.concat([pl.DataFrame(schema=REJECTION_SCHEMA), *rejections, *damaged])
-        if damaged and rejections:
-            together = together.sort("record", maintain_order=True)
+        part, bad = judge(parsed, blocks, check(parsed, self.contract), with_origins=self.with_origins)
         for block in blocks:
             kinds = block.line_kinds(_within(block, bad))
             self.lines.update({LineKind(kind): count for kind, count in _counted(kinds)})
-        records = sum(block.records for block in blocks)
-        self.records += records
-        self.rejected += len(bad) + sum(frame.height for frame in damaged)
-        valid = _without(parsed, bad)
-        origins = _origins(blocks, valid[RECORD]) if self.with_origins else None
-        return Part(valid, together, records, origins)
+        self.records += part.records
+        self.rejected += len(bad) + sum(block.damaged.height for block in blocks)
+        return part
+
+
+def parse_blocks(blocks: Sequence[Block], columns: Mapping[str, pl.DataType], contract: Contract) -> Parsed:
+    """All sound records of the blocks, typed."""
+    own = pl.DataFrame(schema={RECORD: pl.Int64, LINE: pl.Int64, **dict.fromkeys(columns, pl.String)})
+    # In one chunk: with more, Polars 2.1 panics in some text functions ("i < self.len()").
+    text = pl.concat([own, *(block.rows for block in blocks)], rechunk=True)
+    return parse(text, columns, contract)
+
+
+def judge(
+    parsed: Parsed, blocks: Sequence[Block], broken: pl.DataFrame, *, with_origins: bool
+) -> tuple[Part, pl.Series]:
+    """Part the records of consecutive blocks by what was found wrong; and the records that are sound but bad.
+
+    `broken`: rejections that checks made, besides those of values that could not be read.
+    """
+    broken = pl.concat([parsed.unread, broken])
+    bad = broken["record"].unique(maintain_order=True).sort()
+    rejections = [_with_origins(block, broken, bad) for block in blocks] if len(bad) else []
+    damaged = [block.damaged for block in blocks if block.damaged.height]
+    together = pl.concat([pl.DataFrame(schema=REJECTION_SCHEMA), *rejections, *damaged])
+    if damaged and rejections:
+        together = together.sort("record", maintain_order=True)
+    valid = _without(parsed, bad)
+    origins = _origins(blocks, valid[RECORD]) if with_origins else None
+    return Part(valid, together, sum(block.records for block in blocks), origins), bad
 
 
 def check_file(
@@ -127,6 +142,11 @@ def check_file(
     return FileCheck(
         reading=reading, contract=contract, patient=patient, manifest=manifest, with_origins=with_origins
     )
+
+
+def commonest_rule(rules: Mapping[str, int]) -> str:
+    """The rule that most rejections are of, the first by name where several are; empty for none."""
+    return min(rules, key=lambda rule: (-rules[rule], rule), default="")
 
 
 def too_bad(contract: Contract, rejected: int, read: int, commonest: str) -> ObjectRejectedError | None:

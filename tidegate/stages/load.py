@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate.stages.model import VerdictState
+from tidegate.stages.staging import file_and_part
 from tidegate.warehouse import LoadRequest
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def load_request(
     verdict: Verdict, obj: ObjectVersion, staging: Staging, *, redrive: bool = False
 ) -> LoadRequest:
     """What the warehouse needs to know of one object that passed or is held."""
+    rejected_part = file_and_part(verdict.rejected)[1] if verdict.rejected else None
     held = verdict.reason if verdict.state is VerdictState.HELD else None
     return LoadRequest(
         object=obj,
@@ -27,7 +29,9 @@ def load_request(
         rows_valid=verdict.rows_valid,
         rows_rejected=verdict.rows_rejected,
         rows=staging.path(verdict.rows) if verdict.rows and not held else None,
+        rows_part=file_and_part(verdict.rows)[1] if verdict.rows and not held else None,
         rejected=staging.path(verdict.rejected) if verdict.rejected else None,
+        rejected_part=rejected_part,
         held=held,
         dialect=verdict.dialect,
         redrive=redrive,

@@ -9,6 +9,7 @@ import polars as pl
 
 from tidegate.reading import RECORD, REJECTION_SCHEMA
 from tidegate.stages.sentences import one_line, shown
+from tidegate.stages.staging import PART
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,8 @@ class Unmatched:
     """The rows for which a lookup found nothing."""
 
     lookup: Lookup
-    #: ``_record``, and unless they are kept, their own key under the names of its columns
+    #: ``_record``, the object's number where several share a file, and unless rows are kept, their own
+    #: key under the names of its columns
     rows: pl.DataFrame
 
     @property
@@ -56,16 +58,18 @@ def look_up(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> tuple[pl.Laz
         maintain_order="left",
     )
     told = [] if lookup.unmatched == "keep" else list(lookup.on)
-    return joined.drop(_FOUND), joined.filter(pl.col(_FOUND).is_null()).select(RECORD, *told)
+    missed = joined.filter(pl.col(_FOUND).is_null()).select(f"^{PART}$", RECORD, *told)
+    return joined.drop(_FOUND), missed
 
 
 def rejections(found: Sequence[Unmatched], origins: Path) -> pl.DataFrame:
     """One rejection for each lookup in which a row has no match; `origins` is as in `Verdict.origins`."""
     told = pl.concat([_told(one) for one in found]).unique(maintain_order=True)
+    shared = [PART] if PART in told.columns else []
     return (
         pl.scan_parquet(origins)
-        .join(told.lazy(), on="record", how="inner", maintain_order="left_right")
-        .select(REJECTION_SCHEMA.keys())
+        .join(told.lazy(), on=[*shared, "record"], how="inner", maintain_order="left_right")
+        .select(*REJECTION_SCHEMA, *shared)
         .collect(engine="streaming")
     )
 
@@ -83,6 +87,7 @@ def _told(one: Unmatched) -> pl.DataFrame:
         separator=" and ",
     )
     return one.missing.select(
+        pl.col(f"^{PART}$"),
         pl.col(RECORD).alias("record"),
         pl.lit(", ".join(own)).alias("column"),
         pl.lit("lookup").alias("rule"),

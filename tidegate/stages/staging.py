@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from queue import Queue
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from tidegate.errors import StagingUnavailableError
 from tidegate.stages.model import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from io import FileIO
     from pathlib import Path
 
@@ -34,6 +35,8 @@ class Staging:
         return cls(staging_dir / batch_id)
 
     def path(self, relative: str) -> Path:
+        """The file of a relative path, whether a part of it is meant or all of it."""
+        relative, _ = file_and_part(relative)
         return self.folder / relative
 
     def name(self, object_id: str, attempt: int, what: str) -> str:
@@ -41,6 +44,13 @@ class Staging:
         relative = f"{object_id}-{attempt}/{what}"
         self.path(relative).parent.mkdir(parents=True, exist_ok=True)
         return relative
+
+    def group(self, members: Sequence[tuple[str, int]], contract_version: str) -> str:
+        """Relative path of a folder for files that these objects share, always the same for them."""
+        names = "\n".join(f"{object_id} {attempt}" for object_id, attempt in members)
+        digest = hashlib.sha256(f"{contract_version}\n{names}".encode()).hexdigest()[:16]
+        self.path(digest).mkdir(parents=True, exist_ok=True)
+        return digest
 
     def write(self, frame: pl.DataFrame | pl.LazyFrame, relative: str) -> str:
         """Write a frame as Parquet under its final name only when it is whole.
@@ -88,24 +98,27 @@ class Staging:
         file = self._notes_file(stage, contract_version)
         if not file.exists():
             return {}
+        there = cache(lambda name: self.path(name).exists())
         found: dict[tuple[str, int], Verdict] = {}
         for line in file.read_bytes().splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break
             verdict = Verdict.model_validate_json(line)
             files = (verdict.rows, verdict.rejected, verdict.origins)
-            if all(self.path(name).exists() for name in files if name is not None):
+            if all(there(file_and_part(name)[0]) for name in files if name is not None):
                 found[verdict.object_id, verdict.attempt] = verdict
         return found
 
     @contextmanager
-    def noting(self, stage: str, contract_version: str) -> Iterator[Callable[[Verdict], object]]:
-        """Give a function that notes one verdict; what it noted survives a kill of this process."""
+    def noting(self, stage: str, contract_version: str) -> Iterator[Callable[[Iterable[Verdict]], object]]:
+        """Give a function that notes verdicts, all or none; what it noted survives a kill of this process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self._notes_file(stage, contract_version)
         _cut_torn_line(target)
         with target.open("ab", buffering=0) as file:
-            yield lambda verdict: _append(file, verdict.model_dump_json().encode() + b"\n")
+            yield lambda verdicts: _append(
+                file, b"".join(verdict.model_dump_json().encode() + b"\n" for verdict in verdicts)
+            )
 
     def _notes_file(self, stage: str, contract_version: str) -> Path:
         return self.folder / f"{stage}-{contract_version}.jsonl"
@@ -114,6 +127,21 @@ class Staging:
         """Remove everything of this batch; nothing staged is needed once all is final."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
+
+
+#: Column of a file that several objects share: the number of the object that a row is of.
+PART = "_object"
+
+
+def part_of(relative: str, number: int) -> str:
+    """The path of a shared file together with the number that one object has in it."""
+    return f"{relative}#{number}"
+
+
+def file_and_part(relative: str) -> tuple[str, int | None]:
+    """The inverse of `part_of`; without a number the whole file is of one object."""
+    file, _, number = relative.partition("#")
+    return file, int(number) if number else None
 
 
 class Spool:
@@ -238,11 +266,11 @@ def _said_by_the_disk(error: BaseException) -> str | None:
 _OS_ERROR = re.compile(r"parquet: .*IO error: (.+ \(os error \d+\))")
 
 
-def _append(file: FileIO, line: bytes) -> None:
-    """Write the line whole or not at all: what is noted afterwards must begin a line of its own."""
+def _append(file: FileIO, lines: bytes) -> None:
+    """Write the lines whole or not at all: what is noted afterwards must begin a line of its own."""
     before = file.seek(0, os.SEEK_END)
     try:
-        left = memoryview(line)
+        left = memoryview(lines)
         while left:
             left = left[file.write(left) :]
     except OSError:

@@ -16,7 +16,7 @@ from tidegate.errors import (
 from tidegate.reading import LINE
 from tidegate.reading.reader import HEAD_BYTES
 from tidegate.reading.source import Source
-from tidegate.stages.file_check import check_file, too_bad
+from tidegate.stages.file_check import check_file, commonest_rule, too_bad
 from tidegate.stages.model import Verdict, VerdictState
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ def validate(claimed: ClaimedObject, contract: Contract, store: ObjectStore, sta
             _check_head(store.head(claimed.object, HEAD_BYTES), contract)
         sha256 = store.fetch(claimed.object, raw)
     except ObjectOverwrittenError as error:
-        return _verdict(claimed, contract, state=VerdictState.OVERWRITTEN, reason=str(error))
+        return verdict_of(claimed, contract, state=VerdictState.OVERWRITTEN, reason=str(error))
     except RejectedError as error:
-        return _held(claimed, contract, error)
+        return held(claimed, contract, error)
     try:
-        manifest = _manifest(claimed, contract, store)
+        manifest = manifest_of(claimed, contract, store)
         return _validate_file(claimed, contract, raw, sha256, staging, manifest)
     except ObjectRejectedError as error:
-        return _held(claimed, contract, error, content_sha256=sha256)
+        return held(claimed, contract, error, content_sha256=sha256)
     finally:
         raw.unlink(missing_ok=True)
 
@@ -88,8 +88,7 @@ def _validate_file(
             problem = error
         if problem is None:
             _account(contract, checked, valid)
-            commonest = rules.most_common(1)[0][0] if rules else ""
-            problem = too_bad(contract, checked.rejected, checked.records, commonest)
+            problem = too_bad(contract, checked.rejected, checked.records, commonest_rule(rules))
         values = {
             "content_sha256": sha256,
             "dialect": json.dumps(checked.dialect, sort_keys=True),
@@ -100,9 +99,9 @@ def _validate_file(
             "rejected": rejected.close() if rules else None,
         }
         if problem is not None:
-            return _held(claimed, contract, problem, **values)
+            return held(claimed, contract, problem, **values)
         values["origins"] = origins.close() if contract.refuses_unmatched else None
-        return _verdict(claimed, contract, state=VerdictState.PASSED, rows=rows.close(), **values)
+        return verdict_of(claimed, contract, state=VerdictState.PASSED, rows=rows.close(), **values)
 
 
 def _account(contract: Contract, checked: FileCheck, valid: int) -> None:
@@ -120,7 +119,9 @@ def _check_head(head: bytes, contract: Contract) -> None:
         check_file(head, contract)
 
 
-def _manifest(claimed: ClaimedObject, contract: Contract, store: ObjectStore) -> Callable[[], bytes]:
+def manifest_of(claimed: ClaimedObject, contract: Contract, store: ObjectStore) -> Callable[[], bytes]:
+    """What reads the manifest beside an object, if there is one."""
+
     def read() -> bytes:
         key = store.prefix + (contract.manifest_key(store.relative_key(claimed.object.key)) or "")
         try:
@@ -139,14 +140,16 @@ def _manifest(claimed: ClaimedObject, contract: Contract, store: ObjectStore) ->
     return read
 
 
-def _held(claimed: ClaimedObject, contract: Contract, error: RejectedError, **values: Any) -> Verdict:
+def held(claimed: ClaimedObject, contract: Contract, error: RejectedError, **values: Any) -> Verdict:
+    """The verdict on an object that is refused as a whole."""
     rule = error.rule if isinstance(error, ObjectRejectedError) else "missing"
     if isinstance(error, ObjectMissingError):
         rule = "missing"
-    return _verdict(claimed, contract, state=VerdictState.HELD, rule=rule, reason=str(error), **values)
+    return verdict_of(claimed, contract, state=VerdictState.HELD, rule=rule, reason=str(error), **values)
 
 
-def _verdict(claimed: ClaimedObject, contract: Contract, **values: Any) -> Verdict:
+def verdict_of(claimed: ClaimedObject, contract: Contract, **values: Any) -> Verdict:
+    """A verdict of this stage."""
     return Verdict(
         object_id=claimed.object.object_id,
         attempt=claimed.attempt,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tidegate.errors import ObjectMissingError, ObjectOverwrittenError
-from tidegate.objects.copying import open_source, whole_copy
+from tidegate.objects.copying import Target, open_source, whole_copy
 from tidegate.objects.model import ObjectVersion
 from tidegate.objects.store import ObjectStore
 
@@ -45,7 +45,7 @@ class MemoryStore(ObjectStore):
         self._fail_if_asked()
         return self._exactly(obj)[: max(size, 0)]
 
-    def fetch(self, obj: ObjectVersion, target: Path) -> str:
+    def fetch(self, obj: ObjectVersion, target: Target) -> str:
         self._fail_if_asked()
         with whole_copy(target) as copy:
             copy.write(self._exactly(obj))

@@ -50,7 +50,7 @@ _TYPES: dict[type[pl.DataType], str] = {
     pl.Time: "TIME",
 }
 #: Names that statements use beside the columns of a table.
-_WORKING_NAMES = ("_object_file", "_order_id", "_order_at", "_order_key", "_place")
+_WORKING_NAMES = ("_object", "_object_file", "_order_id", "_order_at", "_order_key", "_place")
 _MICROSECONDS = {"us": 1, "ms": 1000}
 _WIDEST_DECIMAL = 38
 

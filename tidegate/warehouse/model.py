@@ -46,6 +46,9 @@ class LoadRequest:
     with ``record`` (int64), ``line`` (int64 or null), ``column``, ``rule``, ``value``,
     ``message``, ``raw`` (text or null) and ``offset`` (int64 or null): one row a broken rule; None
     when no row was refused.
+
+    Several objects may share a file: then it has a column ``_object``, and `rows_part` or
+    `rejected_part` is the number in it that stands for this object.
     """
 
     object: ObjectVersion
@@ -64,6 +67,8 @@ class LoadRequest:
     dialect: str = ""
     #: whether only the records that are held are to be loaded; see `Warehouse.load`
     redrive: bool = False
+    rows_part: int | None = None
+    rejected_part: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -79,16 +79,29 @@ def _insert(con: DuckDBPyConnection, job: Job, plan: Plan, decisions: Sequence[D
         if one.outcome in {Outcome.LOADED, Outcome.QUARANTINED} and one.request.rejected is not None
     }
     schema = {"object_id": pl.String, "attempt": pl.Int64, "contract_version": pl.String, "file": pl.String}
-    schema |= {"adds": pl.Boolean}
+    schema |= {"part": pl.Int32, "adds": pl.Boolean}
     refused = (
-        (object_id, one.request.attempt, one.request.contract_version, path_text(file), one.adds)
+        (
+            object_id,
+            one.request.attempt,
+            one.request.contract_version,
+            path_text(file),
+            one.request.rejected_part,
+            one.adds,
+        )
         for object_id, (file, one) in files.items()
     )
     if not temp_table(con, "refused", schema, refused):
         return {}
-    paths = file_list(file for file, _ in files.values())
     only = statement("rejections", "only_taken_up") if plan.additions else ""
-    con.execute(statement("rejections", "insert", dataset=dataset, moment=moment, files=paths, only=only))
+    whole = [file for file, one in files.values() if one.request.rejected_part is None]
+    shared = [file for file, one in files.values() if one.request.rejected_part is not None]
+    match = "f.file = r._object_file"
+    for paths, matches in ((whole, match), (shared, f"{match} AND f.part = r._object")):
+        if paths:
+            listed = file_list(dict.fromkeys(paths))
+            parts = {"dataset": dataset, "moment": moment, "files": listed, "match": matches, "only": only}
+            con.execute(statement("rejections", "insert", **parts))
     counts = con.execute(statement("rejections", "count", dataset=dataset, moment=moment)).fetchall()
     return dict(counts)
 

@@ -16,7 +16,7 @@ INSERT INTO warehouse.tidegate.rejected_rows BY NAME
 SELECT f.object_id, {dataset} AS dataset, r.record, r.line, r."offset", r."column", r.rule, r.value,
     r.message, r.raw, f.contract_version, f.attempt, make_timestamptz({moment}) AS rejected_at
 FROM read_parquet([{files}], filename = '_object_file') r
-JOIN refused f ON f.file = r._object_file
+JOIN refused f ON {match}
 {only}
 
 -- name: only_taken_up
