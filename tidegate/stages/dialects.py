@@ -7,6 +7,7 @@ A dialect here is plain data, as it stands in the event ``validated``: what the 
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,10 +80,15 @@ class Feed:
 
 def recorded(verdict: Verdict) -> dict[str, Any]:
     """The dialect that an object was read in, as its event tells it."""
-    dialect: dict[str, Any] = json.loads(verdict.dialect)
+    return {**_told(verdict.dialect), "assumed": verdict.dialect_assumed}
+
+
+@lru_cache(maxsize=64)
+def _told(text: str) -> dict[str, Any]:
+    dialect: dict[str, Any] = json.loads(text)
     if len(json.dumps(dialect["header"])) > _HEADER_CHARACTERS:
         dialect["header"] = None
-    return {**dialect, "assumed": verdict.dialect_assumed}
+    return dialect
 
 
 def _says_nothing(name: str, value: object) -> bool:
