@@ -86,7 +86,8 @@ def validate_batch(project: Project, batch: Batch) -> list[Verdict]:
 def normalize_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Run the contract's normalization over every object that passed validation."""
     from tidegate.operations.working import carry_out, going_on
-    from tidegate.stages.normalize import normalize, normalize_together
+    from tidegate.stages.normalize import normalize
+    from tidegate.stages.normalize_together import normalize_together
 
     contract = project.registry[batch.dataset]
     staging = project.staging(batch.id)

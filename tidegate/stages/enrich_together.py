@@ -12,7 +12,7 @@ from tidegate.errors import ContractError
 from tidegate.reading import RECORD
 from tidegate.stages.enrich import held, held_for_reference, origins_of, waiting
 from tidegate.stages.file_check import commonest_rule, too_bad
-from tidegate.stages.lookups import Unmatched, held_reason, look_up, rejections
+from tidegate.stages.lookups import FOUND, Unmatched, held_reason, matched, rejections
 from tidegate.stages.parts import Parts, numbers_of, run_steps
 from tidegate.stages.staging import PART, part_of
 
@@ -79,8 +79,10 @@ class _Enrichment:
         frame, missed = self.parts.frame.lazy(), []
         lookups = list(lookups)
         for lookup in lookups:
-            frame, rows = look_up(frame, lookup, paths[lookup.dataset])
-            missed.append(rows)
+            joined = matched(frame, lookup, paths[lookup.dataset])
+            told = [] if lookup.unmatched == "keep" else list(lookup.on)
+            missed.append(joined.filter(pl.col(FOUND).is_null()).select(PART, RECORD, *told))
+            frame = joined.drop(FOUND)
         # Together, so that what they share is worked out once.
         result, *missing = pl.collect_all([frame, *missed])
         if not result.select(PART, RECORD).equals(before):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 #: Keys that the reason of a held object names.
 _NAMED = 5
-_FOUND = "_found"
+#: Column that tells whether a row has a match.
+FOUND = "_found"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,13 @@ class Unmatched:
 
 def look_up(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """The rows with what is taken from the reference, and those without a match (as in `Unmatched`)."""
+    joined = matched(frame, lookup, snapshot)
+    told = [] if lookup.unmatched == "keep" else list(lookup.on)
+    return joined.drop(FOUND), joined.filter(pl.col(FOUND).is_null()).select(RECORD, *told)
+
+
+def matched(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> pl.LazyFrame:
+    """The rows with what is taken from the reference, and `FOUND`, which is null where nothing matches."""
     keys = list(lookup.on.values())
     # Snapshots stand newest object first, so `first` is the row that counts.
     reference = (
@@ -46,20 +54,17 @@ def look_up(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> tuple[pl.Laz
         .unique(subset=keys, keep="first", maintain_order=True)
         .select(
             *(pl.col(key).alias(f"_key{n}") for n, key in enumerate(keys)),
-            pl.lit(value=True).alias(_FOUND),
+            pl.lit(value=True).alias(FOUND),
             **dict(lookup.take),
         )
     )
-    joined = frame.join(
+    return frame.join(
         reference,
         left_on=list(lookup.on),
         right_on=[f"_key{n}" for n in range(len(keys))],
         how="left",
         maintain_order="left",
     )
-    told = [] if lookup.unmatched == "keep" else list(lookup.on)
-    missed = joined.filter(pl.col(_FOUND).is_null()).select(f"^{PART}$", RECORD, *told)
-    return joined.drop(_FOUND), missed
 
 
 def rejections(found: Sequence[Unmatched], origins: Path) -> pl.DataFrame:

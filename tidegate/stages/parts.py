@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from tidegate.errors import ContractError
 from tidegate.stages.model import RECORD
-from tidegate.stages.normalize import rows_changed
 from tidegate.stages.schema import run_step
 from tidegate.stages.staging import PART, file_and_part
 
@@ -83,7 +83,7 @@ def run_steps(parts: Parts, steps: Sequence[Step], contract: Contract) -> Parts:
     for number, result in _collected(plans):
         if isinstance(result, Exception):
             failures[number] = result
-        elif (wrong := rows_changed(result, before[number][RECORD], contract)) is not None:
+        elif (wrong := _rows_changed(result, before[number][RECORD], contract)) is not None:
             failures[number] = wrong
         else:
             results[number] = result
@@ -124,3 +124,13 @@ def _put_together(results: dict[int, pl.DataFrame], parts: Parts, failures: dict
     frame = pl.concat(list(alike.values()), rechunk=True)
     apart = parts.apart | (results.keys() - alike.keys())
     return Parts(frame.with_columns(pl.Series(PART, numbers, dtype=pl.Int32)), failures, apart)
+
+
+def _rows_changed(result: pl.DataFrame, records: pl.Series, contract: Contract) -> ContractError | None:
+    """What is wrong when these are not the rows of these records, in this order."""
+    if RECORD in result.columns and result[RECORD].equals(records):
+        return None
+    return ContractError(
+        f"Contract {contract.name!r} {contract.version}: its steps change which rows there are "
+        f"({records.len()} before, {result.height} after). Steps may only change columns."
+    )
