@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.claimed import Claimed
 from tasks.policy import is_transient
-from tidegate.ledger import Batch
 from tidegate.operations import ingest
 from tidegate.operations.project import current_project
 
@@ -19,6 +19,8 @@ from tidegate.operations.project import current_project
     retry_delay_seconds=[1, 2, 4],
     retry_condition_fn=is_transient,
 )
-def claim(dataset: str, flow_run_id: str) -> Batch:
+def claim(dataset: str, flow_run_id: str) -> Claimed:
     """Take the pending objects of a dataset, or those a retried run left unfinished."""
-    return ingest.claim(current_project(), dataset, flow_run_id)
+    project = current_project()
+    batch = ingest.claim(project, dataset, flow_run_id)
+    return Claimed(batch, project.staging(batch.id).mark() if batch.objects else "")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import task
 
+from tasks.claimed import Claimed
 from tasks.policy import RESUME, is_transient
-from tasks.verdicts import verdicts_of
-from tidegate.ledger import Batch
 from tidegate.operations import ingest
+from tidegate.operations.handing_on import Reference, look_up
 from tidegate.operations.project import current_project
 
 
@@ -23,7 +21,8 @@ from tidegate.operations.project import current_project
     retry_jitter_factor=0.5,
     retry_condition_fn=is_transient,
 )
-def load(batch: Batch, before: list[dict[str, Any]]) -> list[str]:
-    """Commit rows, rejected rows and commit records in one transaction; ids of the objects."""
-    ingest.load_batch(current_project(), batch, verdicts_of(before))
-    return [verdict["object_id"] for verdict in before]
+def load(claimed: Claimed, before: Reference) -> int:
+    """Commit rows, rejected rows and commit records in one transaction; of how many objects."""
+    project, batch = current_project(), claimed.batch
+    ingest.load_batch(project, batch, look_up(project, batch, before))
+    return before["objects"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import task
 
+from tasks.claimed import Claimed
 from tasks.policy import RESUME, is_transient
-from tasks.verdicts import as_json, verdicts_of
-from tidegate.ledger import Batch
+from tidegate.events import EventType
 from tidegate.operations import ingest
+from tidegate.operations.handing_on import Reference, look_up, refer
 from tidegate.operations.project import current_project
 
 
@@ -23,6 +22,8 @@ from tidegate.operations.project import current_project
     retry_jitter_factor=0.5,
     retry_condition_fn=is_transient,
 )
-def normalize(batch: Batch, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def normalize(claimed: Claimed, before: Reference) -> Reference:
     """Run the contract's normalization over the rows that passed."""
-    return as_json(ingest.normalize_batch(current_project(), batch, verdicts_of(before)))
+    project, batch = current_project(), claimed.batch
+    verdicts = ingest.normalize_batch(project, batch, look_up(project, batch, before))
+    return refer(project, batch, EventType.NORMALIZED, verdicts)

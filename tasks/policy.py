@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from prefect.context import TaskRunContext
     from prefect.tasks import Task
 
-    from tidegate.ledger import Batch
+    from tasks.claimed import Claimed
+    from tidegate.operations.handing_on import Reference
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -27,13 +28,13 @@ def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> boo
 
 
 def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    batch: Batch = parameters["batch"]
-    members = "\n".join(f"{one.object.object_id} {one.attempt}" for one in batch.objects)
-    for verdict in parameters.get("before", ()):
-        names = ("object_id", "attempt", "state", "contract_version", "rows")
-        members += "\n" + " ".join(str(verdict[name]) for name in names)
-    digest = hashlib.sha256(members.encode()).hexdigest()[:16]
-    return f"{batch.id}-{context.task.name}-{digest}"
+    claimed: Claimed = parameters["claimed"]
+    before: Reference | None = parameters.get("before")
+    members = [f"{one.object.object_id} {one.attempt}" for one in claimed.batch.objects]
+    # What stands in the staging folder is part of a result: without it the stage is to be run again.
+    told = [claimed.mark, *members, *(f"{name}={value}" for name, value in sorted((before or {}).items()))]
+    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    return f"{claimed.batch.id}-{context.task.name}-{digest}"
 
 
 #: A retry of the run takes the result of a stage that was completed for the same objects; what

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import task
 
+from tasks.claimed import Claimed
 from tasks.policy import RESUME, is_transient
-from tasks.verdicts import as_json
-from tidegate.ledger import Batch
+from tidegate.events import EventType
 from tidegate.operations import ingest
+from tidegate.operations.handing_on import Reference, refer
 from tidegate.operations.project import current_project
 
 
@@ -23,6 +22,7 @@ from tidegate.operations.project import current_project
     retry_jitter_factor=0.5,
     retry_condition_fn=is_transient,
 )
-def validate(batch: Batch) -> list[dict[str, Any]]:
+def validate(claimed: Claimed) -> Reference:
     """Fetch every object of the batch and check each row against the contract."""
-    return as_json(ingest.validate_batch(current_project(), batch))
+    project, batch = current_project(), claimed.batch
+    return refer(project, batch, EventType.VALIDATED, ingest.validate_batch(project, batch))

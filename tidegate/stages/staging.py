@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -33,6 +34,14 @@ class Staging:
     @classmethod
     def of_batch(cls, staging_dir: Path, batch_id: str) -> Staging:
         return cls(staging_dir / batch_id)
+
+    def mark(self) -> str:
+        """A text that stays the same for as long as the folder is there; made with it when it is not."""
+        file = self.folder / "mark"
+        if not file.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.write_text(uuid.uuid4().hex, file.name)
+        return file.read_text(encoding="utf-8")
 
     def path(self, relative: str) -> Path:
         """The file of a relative path, whether a part of it is meant or all of it."""
