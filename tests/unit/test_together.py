@@ -124,6 +124,11 @@ LINES = [
 SWAPPED = b"note,day,shop,number\ntext,2026-01-31,A,1\n,,B,2\n"
 FILES = [
     b"",
+    # What is open at the end of one file would be closed in the next.
+    HEADER + b'1,A,,"never closed\n',
+    HEADER + b'1,A,,text"\n' + LINES[0] * 2,
+    HEADER + b"1,A,,text\r",
+    HEADER + b"1,A,,a\r2,B,,b\r",
     HEADER,
     HEADER + b"".join(LINES[:6]),
     HEADER + b"".join(LINES[:6]) * 40,
