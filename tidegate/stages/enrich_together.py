@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from tidegate.errors import ContractError
 from tidegate.reading import RECORD
 from tidegate.stages.enrich import held, held_for_reference, origins_of, waiting
 from tidegate.stages.file_check import commonest_rule, too_bad
-from tidegate.stages.lookups import FOUND, Unmatched, held_reason, matched, rejections
+from tidegate.stages.lookups import FOUND, Unmatched, held_reason, joined, reference_rows, rejections
 from tidegate.stages.parts import Parts, numbers_of, run_steps
 from tidegate.stages.staging import PART, part_of
 
@@ -79,10 +80,10 @@ class _Enrichment:
         frame, missed = self.parts.frame.lazy(), []
         lookups = list(lookups)
         for lookup in lookups:
-            joined = matched(frame, lookup, paths[lookup.dataset])
+            rows = joined(frame, lookup, _reference(lookup, paths[lookup.dataset]))
             told = [] if lookup.unmatched == "keep" else list(lookup.on)
-            missed.append(joined.filter(pl.col(FOUND).is_null()).select(PART, RECORD, *told))
-            frame = joined.drop(FOUND)
+            missed.append(rows.filter(pl.col(FOUND).is_null()).select(PART, RECORD, *told))
+            frame = rows.drop(FOUND)
         # Together, so that what they share is worked out once.
         result, *missing = pl.collect_all([frame, *missed])
         if not result.select(PART, RECORD).equals(before):
@@ -166,3 +167,28 @@ class _Enrichment:
             return None
         problem = too_bad(self.contract, verdict.rows_rejected, verdict.rows_read, commonest_rule(rules))
         return held(verdict, problem.rule, str(problem)) if problem is not None else None
+
+
+#: Snapshots up to this size stay in memory for the next batches, so many of them.
+_SMALL_SNAPSHOT_BYTES = 1024 * 1024
+_KEPT = 16
+
+
+def _reference(lookup: Lookup, snapshot: Path) -> pl.LazyFrame:
+    """What a snapshot has for a lookup."""
+    found = snapshot.stat()
+    if found.st_size > _SMALL_SNAPSHOT_BYTES:
+        return reference_rows(lookup, snapshot)
+    return _kept(snapshot, found.st_mtime_ns, lookup.dataset, (*lookup.on.items(),), (*lookup.take.items(),))
+
+
+@lru_cache(maxsize=_KEPT)
+def _kept(
+    snapshot: Path,
+    _changed: int,
+    dataset: str,
+    on: tuple[tuple[str, str], ...],
+    take: tuple[tuple[str, str], ...],
+) -> pl.LazyFrame:
+    lookup = Lookup(dataset=dataset, on=dict(on), take=dict(take))
+    return reference_rows(lookup, snapshot).collect().lazy()

@@ -40,16 +40,16 @@ class Unmatched:
 
 def look_up(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """The rows with what is taken from the reference, and those without a match (as in `Unmatched`)."""
-    joined = matched(frame, lookup, snapshot)
+    rows = joined(frame, lookup, reference_rows(lookup, snapshot))
     told = [] if lookup.unmatched == "keep" else list(lookup.on)
-    return joined.drop(FOUND), joined.filter(pl.col(FOUND).is_null()).select(RECORD, *told)
+    return rows.drop(FOUND), rows.filter(pl.col(FOUND).is_null()).select(RECORD, *told)
 
 
-def matched(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> pl.LazyFrame:
-    """The rows with what is taken from the reference, and `FOUND`, which is null where nothing matches."""
+def reference_rows(lookup: Lookup, snapshot: Path) -> pl.LazyFrame:
+    """What a snapshot has for a lookup: keys, `FOUND` and the columns that are taken."""
     keys = list(lookup.on.values())
     # Snapshots stand newest object first, so `first` is the row that counts.
-    reference = (
+    return (
         pl.scan_parquet(snapshot)
         .unique(subset=keys, keep="first", maintain_order=True)
         .select(
@@ -58,10 +58,14 @@ def matched(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> pl.LazyFrame
             **dict(lookup.take),
         )
     )
+
+
+def joined(frame: pl.LazyFrame, lookup: Lookup, reference: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows with what is taken from `reference_rows`, and `FOUND`, which is null without a match."""
     return frame.join(
         reference,
         left_on=list(lookup.on),
-        right_on=[f"_key{n}" for n in range(len(keys))],
+        right_on=[f"_key{n}" for n in range(len(lookup.on))],
         how="left",
         maintain_order="left",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -66,8 +67,19 @@ def file_columns(contract: Contract) -> dict[str, pl.DataType]:
 def table_columns(contract: Contract, registry: Registry) -> dict[str, pl.DataType]:
     """Column name -> type of the dataset's table, after normalization and enrichment.
 
-    Found by running the contract's steps over a frame without rows.
+    Found by running the contract's steps over a frame without rows, once for a registry.
     """
+    known = _known.setdefault(registry, {})
+    if contract.name not in known or known[contract.name][0] is not contract:
+        known[contract.name] = (contract, _found_columns(contract, registry))
+    return dict(known[contract.name][1])
+
+
+#: Contracts of a registry by name, each with its table's columns.
+_known: WeakKeyDictionary[Registry, dict[str, tuple[Contract, dict[str, pl.DataType]]]] = WeakKeyDictionary()
+
+
+def _found_columns(contract: Contract, registry: Registry) -> dict[str, pl.DataType]:
     columns = file_columns(contract)
     check_rules(contract, columns)
     frame = pl.LazyFrame(schema={RECORD: pl.Int64, **columns})

@@ -28,9 +28,10 @@ def temp_table(
     con: DuckDBPyConnection, name: str, schema: Mapping[str, Any], rows: Iterable[tuple[Any, ...]]
 ) -> bool:
     """Make the temporary table `name` of these rows; False, and no table, when there are none."""
-    frame = pl.DataFrame(list(rows), schema=dict(schema), orient="row")
-    if frame.is_empty():
+    rows = list(rows)
+    if not rows:
         return False
+    frame = pl.DataFrame(rows, schema=dict(schema), orient="row")
     con.register("_stream", _Stream(frame))
     con.execute(f"CREATE TEMP TABLE {name} AS FROM _stream")
     con.unregister("_stream")
