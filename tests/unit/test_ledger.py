@@ -104,6 +104,20 @@ def test_an_object_over_the_byte_limit_is_claimed_alone(ledger: Ledger) -> None:
     assert claim(ledger, "two", size=100) == ["small"]
 
 
+def test_a_large_object_is_claimed_alone_and_waits_for_small_ones_but_not_for_long(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: START + timedelta(seconds=30))
+    sizes = {"first": 10**8, "a": 10, "second": 10**9, "b": 10**7}
+    ledger.record([upload(key, size=size) for key, size in sizes.items()])
+    assert claim(ledger, "one") == ["a", "b"]
+    ledger.record([upload("c")])
+    monkeypatch.setattr(clock, "now", lambda: START + timedelta(seconds=90))
+    assert [claim(ledger, run) for run in ("two", "three", "four")] == [["first"], ["second"], ["c"]]
+    ledger.record([upload("third", size=10**8)])
+    assert claim(ledger, "five") == ["third"]
+
+
 def test_a_retried_run_gets_its_own_unfinished_objects_and_nothing_else(ledger: Ledger) -> None:
     ledger.record([upload("a"), upload("b")])
     claim(ledger, "run")

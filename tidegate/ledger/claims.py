@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from tidegate.objects.model import ObjectVersion
 
 
-#: How long objects on which a run died wait for calmer ones.
+#: Others of the dataset would wait for an object above this size, if one run took it with them.
+_LARGE_BYTES = 64 * 1024 * 1024
+#: How long objects on which a run died wait for calmer ones, and large ones for small ones.
 _PATIENCE = timedelta(seconds=60)
 
 #: What is needed of an object to claim it or to tell what happens to it.
@@ -96,7 +98,7 @@ def claim(
     """Give the run its objects and a lease.
 
     The first time, pending objects of the dataset, oldest first, up to the limits (one at
-    least). A run that comes back (retry) gets its own that are unfinished or quarantined, the
+    least); a large one is taken alone, and after small ones unless it has waited long. A run that comes back (retry) gets its own that are unfinished or quarantined, the
     latter as a new attempt, and nothing else.
     """
     moment = clock.now()
@@ -221,12 +223,24 @@ def _pending(connection: Connection, dataset: str, max_objects: int, max_bytes: 
         .mappings()
         .all()
     )
+    return _sharing_a_run(rows, max_bytes)
+
+
+def _sharing_a_run(rows: Sequence[RowMapping], max_bytes: int) -> Sequence[RowMapping]:
+    """Those of the rows that one run takes: small objects together, before a large one by itself.
+
+    But a large one that has waited for long comes first, or new small ones would keep it back.
+    """
+    large = [row for row in rows if (row["size"] or 0) > _LARGE_BYTES]
+    small = [row for row in rows if (row["size"] or 0) <= _LARGE_BYTES]
+    if large and (not small or large[0]["uploaded_at"] < clock.now() - _PATIENCE):
+        return large[:1]
     total = 0
-    for count, row in enumerate(rows):
+    for count, row in enumerate(small):
         total += row["size"] or 0
         if count and total > max_bytes:
-            return rows[:count]
-    return rows
+            return small[:count]
+    return small
 
 
 def _calmest(connection: Connection, waiting: ColumnElement[bool]) -> int | None:
