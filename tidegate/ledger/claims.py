@@ -98,8 +98,9 @@ def claim(
     """Give the run its objects and a lease.
 
     The first time, pending objects of the dataset, oldest first, up to the limits (one at
-    least); a large one is taken alone, and after small ones unless it has waited long. A run that comes back (retry) gets its own that are unfinished or quarantined, the
-    latter as a new attempt, and nothing else.
+    least); a large one is taken alone, and after small ones unless it has waited long. A run that
+    comes back (retry) gets its own that are unfinished or quarantined, the latter as a new attempt,
+    and nothing else.
     """
     moment = clock.now()
     resumed = bool(

@@ -105,7 +105,8 @@ def _engine(path: Path, *, keep: bool) -> Iterator[DuckDBPyConnection]:
     """A DuckDB instance; after any error, and without `keep`, it is not used again."""
     engine = (_idle.take() if keep else None) or _connect()
     try:
-        engine.execute(f"SET temp_directory = {literal(f'{path}.tmp')}")
+        # Whoever had it before may have asked for fewer threads.
+        engine.execute(f"SET temp_directory = {literal(f'{path}.tmp')}; SET threads = {_threads()}")
         yield engine
         if keep:
             engine.execute(f"DETACH {_NAME}")
@@ -123,11 +124,15 @@ def commit(con: DuckDBPyConnection) -> None:
     con.execute("COMMIT")
 
 
+def _threads() -> int:
+    return min(os.cpu_count() or 1, _MOST_THREADS)
+
+
 def _connect() -> DuckDBPyConnection:
     return duckdb.connect(
         ":memory:",
         config={
-            "threads": min(os.cpu_count() or 1, _MOST_THREADS),
+            "threads": _threads(),
             "memory_limit": MEMORY_LIMIT,
             "autoinstall_known_extensions": "false",
             # Else the tail of every row group of a staged file becomes one of the table, and DuckDB
