@@ -29,7 +29,7 @@ from tidegate.stages.validate import validate
 from tidegate.testing.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tidegate.objects import ObjectVersion
 
@@ -63,7 +63,7 @@ def drop_later(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(pl.col("number") < 90)
 
 
-def lookup(unmatched: str, **more: Any) -> Lookup:
+def lookup(unmatched: Any, **more: Any) -> Lookup:
     return Lookup(dataset="shops", on={"shop": "shop"}, take={"town": "town"}, unmatched=unmatched, **more)
 
 
@@ -176,10 +176,11 @@ class Bench:
 
     def _alone(self, one: ClaimedObject, staging: Staging) -> Any:
         verdict: Verdict | Exception = validate(one, self.contract, self.store, staging)
-        for stage in (
+        stages: list[Callable[[Verdict], Verdict]] = [
             lambda before: normalize(before, self.contract, staging),
             lambda before: enrich(before, self.contract, self.pinned, self.references, staging),
-        ):
+        ]
+        for stage in stages:
             if isinstance(verdict, Verdict) and verdict.state is VerdictState.PASSED:
                 try:
                     verdict = stage(verdict)
