@@ -1,6 +1,6 @@
 """What refused rows cost: a file with none, with one in a hundred, and with nothing but refused rows.
 
-    python -m benchmarks.refused_rows [--rows 1000000] [--rounds 5]
+    python -m benchmarks refused_rows
 
 Times the validate stage as a run does it (read, parse, check, stage the valid and the refused rows), each
 time in a process of its own, round by round after one that does not count, and prints medians and their ratio
@@ -9,11 +9,8 @@ to the clean file. The counts are checked before a time is told.
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pandera.polars as pa
 import polars as pl
 
+from benchmarks.measuring import ratio
+from benchmarks.results import WrongResultError
 from tidegate.contracts import Contract
 from tidegate.stages.file_check import check_file
 from tidegate.stages.staging import Staging
@@ -31,7 +30,7 @@ from tidegate.stages.staging import Staging
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RESULTS = Path(__file__).parent / "results" / "refused_rows.json"
+    from benchmarks.results import Result
 
 
 class Order(pa.DataFrameModel):
@@ -110,18 +109,22 @@ def measure(path: Path, staged: Path) -> dict[str, Any]:
 
 def _in_own_process(path: Path, folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder) as staged:
-        command = [sys.executable, "-m", "benchmarks.refused_rows", "--measure", str(path), staged]
+        command = [sys.executable, "-m", "benchmarks.refused_rows", str(path), staged]
         done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  this file
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def run(rows: int, rounds: int) -> list[dict[str, Any]]:
+def measure_all(result: Result, rows: int, rounds: int) -> None:
+    """Add a series for each kind of file and its ratio to the clean one.
+
+    WrongResultError when the counts are wrong.
+    """
     cases: list[tuple[str, str | None, int]] = [("clean", None, rows + 1)]
     cases += [
         (f"{share} {kind}", kind, every) for every, share in ((100, "1 %"), (1, "100 %")) for kind in DAMAGE
     ]
-    measured: dict[str, list[dict[str, Any]]] = {name: [] for name, _, _ in cases}
+    measured = {name: result.add(name) for name, _, _ in cases}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name, damage, every in cases:
@@ -131,45 +134,19 @@ def run(rows: int, rounds: int) -> list[dict[str, Any]]:
                 found = _in_own_process(folder / f"{name}.csv", folder)
                 expected = 0 if damage is None else -(-rows // every)
                 if (found["valid"], found["refused"]) != (rows - expected, expected):
-                    sys.exit(f"{name}: expected {expected} refused of {rows} rows, found {found}")
+                    msg = f"{name}: expected {expected} refused of {rows} rows, found {found}"
+                    raise WrongResultError(msg)
                 if counts:
-                    measured[name].append(found)
-    clean = statistics.median(one["seconds"] for one in measured["clean"])
-    return [_summary(name, found, clean) for name, found in measured.items()]
-
-
-def _summary(name: str, found: list[dict[str, Any]], clean: float) -> dict[str, Any]:
-    seconds = [one["seconds"] for one in found]
-    return {
-        "case": name,
-        "median_s": round(statistics.median(seconds), 3),
-        "fastest_s": round(min(seconds), 3),
-        "slowest_s": round(max(seconds), 3),
-        "ratio_to_clean": round(statistics.median(seconds) / clean, 2),
-        "peak_mb": round(max(one["peak_mb"] for one in found)),
-    }
+                    measured[name].values.append(found["seconds"])
+                    measured[name].details.append({"peak_mb": found["peak_mb"]})
+    clean = measured.pop("clean")
+    result.ratios.extend(ratio(one, clean) for one in measured.values())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.measure:
-        json.dump(measure(*asked.measure), sys.stdout)
-        return
-    results = run(asked.rows, asked.rounds)
-    sys.stdout.write(f"{'case':16}{'median':>9}{'fastest':>9}{'slowest':>9}{'ratio':>7}{'peak':>9}\n")
-    for one in results:
-        sys.stdout.write(
-            f"{one['case']:16}{one['median_s']:8.2f}s{one['fastest_s']:8.2f}s{one['slowest_s']:8.2f}s"
-            f"{one['ratio_to_clean']:7.2f}{one['peak_mb']:6} MB\n"
-        )
-    RESULTS.parent.mkdir(exist_ok=True)
-    system = {"python": platform.python_version(), "polars": pl.__version__, "machine": platform.machine()}
-    told = {"rows": asked.rows, "rounds": asked.rounds, **system, "results": results}
-    RESULTS.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    """Measure one file: ``FILE STAGING_FOLDER``. A process of its own, so that its peak memory is its own."""
+    path, staged = (Path(word) for word in sys.argv[1:])
+    json.dump(measure(path, staged), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""A system that nothing happens to: its CPU; and what it holds in memory after many runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.cases.latency import ROWS
+from benchmarks.processes import cpu_seconds, memory_mb
+from benchmarks.results import Goal, Result
+from benchmarks.tidegate_system import Log
+
+if TYPE_CHECKING:
+    from benchmarks.session import Session
+    from benchmarks.tidegate_system import TidegateSystem
+
+#: Runs after which everything that is ever imported is.
+_SETTLED = 200
+
+
+def run(session: Session) -> Result:
+    """Source, dispatcher and worker together; the Prefect server is told beside them, and not counted."""
+    seconds = session.size(600, 30)
+    result = Result("idle", session.quick, facts={"seconds": seconds})
+    ours, server = result.add("source, dispatcher, worker", "%"), result.add("Prefect server", "%")
+    with session.system() as system:
+        time.sleep(5)
+        before = _cpu(system)
+        began = time.monotonic()
+        time.sleep(seconds)
+        share = 100 / (time.monotonic() - began)
+        after = _cpu(system)
+        ours.values.append((after[0] - before[0]) * share)
+        server.values.append((after[1] - before[1]) * share)
+        if not session.quick:
+            _grow(session, system, result)
+    result.goals.insert(0, Goal("idle: source, dispatcher, worker, of one core", "%", ours.median, 5))
+    return result
+
+
+def _cpu(system: TidegateSystem) -> tuple[float, float]:
+    mine = cpu_seconds(system.processes())
+    return mine, cpu_seconds(system.processes(with_server=True)) - mine
+
+
+def _grow(session: Session, system: TidegateSystem, result: Result) -> None:
+    runs = 5_000
+    memory = result.add("memory of source, dispatcher, worker", "MB")
+    with system.project() as project:
+        for number in range(1, runs + 1):
+            files, _ = session.small_files(system.ready, 1, ROWS)
+            log = Log(project)
+            system.drop(files)
+            log.until_final([files[0].name], 180)
+            if number % _SETTLED == 0:
+                memory.values.append(memory_mb(system.processes()))
+                memory.details.append({"runs": number})
+    growth = 100 * (memory.values[-1] / memory.values[0] - 1)
+    result.goals.append(Goal(f"growth of memory over {runs:,} runs", "%", growth, 10))

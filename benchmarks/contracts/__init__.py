@@ -1,0 +1,1 @@
+"""The data contracts of the benchmarks' project: orders, and three references to look up in."""

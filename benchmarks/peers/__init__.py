@@ -1,0 +1,1 @@
+"""What a user would pick instead: a folder each, with its requirements and its scripts."""
