@@ -6,6 +6,7 @@ python -m benchmarks [CASE…] [--quick] [--keep] [--no-peers]
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -19,6 +20,8 @@ from benchmarks.session import Session
 def main() -> int:
     """Run the cases; 1 when one of them could not be measured."""
     asked = _arguments()
+    # What asks this process to stop must not leave its servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console()
     found: list[results.Result] = []
     failed: dict[str, Exception] = {}
@@ -35,8 +38,10 @@ def main() -> int:
             found.append(result)
             results.write(result)
     console.print(results.measured_table(found))
-    console.print(results.ratio_table(found))
-    console.print(results.goal_table(found))
+    if any(result.ratios for result in found):
+        console.print(results.ratio_table(found))
+    if any(result.goals for result in found):
+        console.print(results.goal_table(found))
     console.print(f"{time.monotonic() - began:.0f} s; all measurements are in {results.RESULTS}")
     if not asked.quick:
         plotting.draw()

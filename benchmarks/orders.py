@@ -145,9 +145,9 @@ def loaded(con: DuckDBPyConnection, table: str, where: str = "true") -> Sums:
     return Sums(*(int(value) for value in row))
 
 
-def sums_query(table: str, where: str = "true") -> str:
-    """The query whose one row is a `Sums`."""
-    return f"SELECT {_SUMS} FROM {table} WHERE {where}"
+def sums_query(table: str, where: str = "true", *more: str) -> str:
+    """The query whose one row is a `Sums`, and `more` behind it."""
+    return f"SELECT {', '.join([_SUMS, *more])} FROM {table} WHERE {where}"
 
 
 def _write(con: DuckDBPyConnection, query: str, path: Path) -> None:

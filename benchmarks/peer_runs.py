@@ -81,10 +81,12 @@ class PlainPrefect:
             PREFECT_API_URL=f"http://127.0.0.1:{self._port}/api",
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             DO_NOT_TRACK="1",
+            BENCH_DATABASE=str(self.database),
+            BENCH_DONE=str(self._done),
         )
         script = PEERS / "plain_prefect"
         server = [str(self._python), "-m", "prefect", "server", "start", "--port", str(self._port)]
-        serve = [str(self._python), str(script / "ingest.py"), str(self.database), str(self._done)]
+        serve = [str(self._python), str(script / "ingest.py")]
         emit = [str(self._python), str(script / "emit.py")]
         emit_log = self.folder / "emit.log"
         with started(server, self.folder / "server.log", env):
@@ -136,12 +138,15 @@ class PlainPrefect:
         number = 0
         while not self._told() and time.monotonic() < deadline:
             file = self.folder / f"warm-{number}.csv"
-            orders.write_orders(file, 10**15 + number, 1)
+            orders.write_orders(file, 10**9 + number, 1)
             self.drop([file])
             number += 1
             patience = time.monotonic() + 30
             while not self._told() and time.monotonic() < patience:
                 time.sleep(0.05)
+        if not self._told():
+            msg = f"plain Prefect loaded none of {number} files, see {self.folder}"
+            raise TimeoutError(msg)
 
     def _healthy(self) -> bool:
         try:

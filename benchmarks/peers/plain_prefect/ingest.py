@@ -1,13 +1,11 @@
 """Plain Prefect as its guides show it: an event for each file triggers a flow that loads it.
 
-ingest.py DATABASE DONE_FILE    serves the flow until it is stopped
-
-DONE_FILE gets one JSON line for each file whose rows are committed.
+Serves the flow until it is stopped. The rows go into the DuckDB file BENCH_DATABASE; the file BENCH_DONE gets
+one JSON line for each file whose rows are committed.
 """
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import duckdb
 from prefect import flow, task
 from prefect.events import DeploymentEventTrigger
 
-DATABASE, DONE = os.environ.get("BENCH_DATABASE", ""), os.environ.get("BENCH_DONE", "")
+DATABASE, DONE = os.environ["BENCH_DATABASE"], os.environ["BENCH_DONE"]
 
 
 # Two runs may want the one file at the same moment: DuckDB lets one process write.
@@ -37,7 +35,6 @@ def ingest(path: str) -> None:
 
 
 if __name__ == "__main__":
-    os.environ["BENCH_DATABASE"], os.environ["BENCH_DONE"] = sys.argv[1:]
     arrived = DeploymentEventTrigger(
         expect={"bench.file.arrived"}, parameters={"path": "{{ event.payload.path }}"}
     )
