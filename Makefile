@@ -14,10 +14,10 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: help setup demo test test-fast check fuzz lock clean
+.PHONY: help setup demo test test-fast check bench bench-quick fuzz lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## make .venv with the locked dependencies and this project
 
@@ -58,6 +58,12 @@ check: setup ## format, lint, types, imports, dependencies, spelling, data contr
 	$(BIN)/deptry .
 	$(BIN)/codespell
 	$(BIN)/tidegate contracts check
+
+bench: setup ## measure everything beside what one would use instead; takes hours
+	$(BIN)/python -m benchmarks
+
+bench-quick: setup ## the same in small sizes, in three minutes
+	$(BIN)/python -m benchmarks --quick
 
 # Atheris is built for few Pythons, so it is no test dependency: it gets an environment of its own, beside .venv.
 fuzz: setup ## feed the reader random bytes for FUZZ_SECONDS (60)

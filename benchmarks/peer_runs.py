@@ -30,8 +30,8 @@ class Told:
     """What a peer's script tells of one load."""
 
     seconds: float
-    peak_mb: float
-    steps: dict[str, float]
+    #: CPU seconds, peak memory in MB, and seconds of each step it tells of
+    details: dict[str, float]
 
 
 def load(peer: str, folder: Path, arguments: Sequence[str], first: int, rows: int) -> Told:
@@ -56,7 +56,8 @@ def load(peer: str, folder: Path, arguments: Sequence[str], first: int, rows: in
         table = "bench.orders" if peer == "dlt" else "orders"
         same(orders.loaded(con, f'"{database.stem}".{table}'), orders.expected(first, rows), peer)
     database.unlink()
-    return Told(told["seconds"], told["peak_mb"], told.get("steps", {}))
+    details = {"cpu": told["cpu"], "peak_mb": told["peak_mb"], **told.get("steps", {})}
+    return Told(told["seconds"], details)
 
 
 class PlainPrefect:

@@ -99,17 +99,18 @@ def environment() -> dict[str, Any]:
 
 
 def measured_table(results: Iterable[Result]) -> Table:
-    """Every series: median, spread, number of measurements."""
+    """Every series: median, spread, number of measurements, CPU time where it was measured."""
     table = Table(title="Measured", title_justify="left")
     table.add_column("case")
     table.add_column("what")
-    for column in ("median", "p95", "fastest", "slowest", "times"):
+    for column in ("median", "p95", "fastest", "slowest", "times", "CPU"):
         table.add_column(column, justify="right")
     for result in results:
         for one in result.series:
             numbers = (one.median, one.p95, one.lowest, one.highest)
             shown = [amount(number, one.unit) for number in numbers]
-            table.add_row(result.case, one.name, *shown, str(len(one.values)))
+            cpu = amount(one.middle_of("cpu"), "s") if any("cpu" in each for each in one.details) else ""
+            table.add_row(result.case, one.name, *shown, str(len(one.values)), cpu)
         table.add_section()
     return table
 

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 class Session:
     """One call of `python -m benchmarks`. Close it: then no process and no folder of its is left."""
 
-    def __init__(self, *, quick: bool, keep: bool = False, peers: bool = True) -> None:
+    def __init__(self, *, quick: bool, keep: bool = False, peers: bool = True, shrink: int = 1) -> None:
         self.quick = quick
         #: whether the peers run as well
         self.peers = peers
+        self._shrink = shrink
         self.folder = Path(tempfile.mkdtemp(prefix="tidegate-bench-"))
         self.console = Console(stderr=True)
         self._keep = keep
@@ -50,8 +51,8 @@ class Session:
         self.console.print(f"[dim]{text}[/dim]")
 
     def size(self, full: int, quick: int) -> int:
-        """The one of two sizes that this run is for."""
-        return quick if self.quick else full
+        """The one of two sizes that this run is for, shrunk if asked for."""
+        return max(1, (quick if self.quick else full) // self._shrink)
 
     def new_folder(self, name: str) -> Path:
         self._made += 1

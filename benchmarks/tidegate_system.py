@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from benchmarks import orders
-from benchmarks.processes import clean_environment, family
+from benchmarks.processes import clean_environment, cpu_seconds, family
 from benchmarks.results import REPOSITORY, WrongResultError
 from tidegate.ledger import queries
 from tidegate.ledger.tables import events
@@ -141,6 +141,10 @@ class TidegateSystem:
             if one["pid"] and (with_server or one["name"] != "server")
         ]
         return [process for one in wanted for process in family(one["pid"])]
+
+    def cpu_seconds(self) -> float:
+        """CPU time that everything has taken so far, the Prefect server too."""
+        return cpu_seconds(self.processes(with_server=True))
 
     def check_loaded(self, first: int, rows: int, table: str = "orders") -> None:
         """WrongResultError unless exactly these orders are in the warehouse, each with its lookups."""

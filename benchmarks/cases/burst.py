@@ -52,13 +52,13 @@ def drop_many(session: Session, system: TidegateSystem, files: int, into: Series
     """Measure one burst."""
     made, first = session.small_files(system.ready, files, ROWS)
     with system.project() as project:
-        log = Log(project)
+        log, cpu = Log(project), system.cpu_seconds()
         started = system.drop(made)
         entries = log.until_final([file.name for file in made], _PATIENCE, every=0.05)
     into.values.append(final_after(entries, started))
     runs = {entry.flow_run_id for entry in entries.values()}
     moved = max(entry.recorded_at.timestamp() for entry in entries.values()) - started
-    into.details.append({"flow runs": len(runs), "all recorded": moved})
+    into.details.append({"cpu": system.cpu_seconds() - cpu, "flow runs": len(runs), "all recorded": moved})
     system.check_loaded(first, files * ROWS)
 
 
@@ -68,7 +68,7 @@ def _load_with_dlt(session: Session, files: int, into: Series) -> None:
     arguments = (str(folder), "*.csv", "{database}", "{folder}")
     told = peer_runs.load("dlt", session.folder, arguments, first, files * ROWS)
     into.values.append(told.seconds)
-    into.details.append(told.steps)
+    into.details.append(told.details)
 
 
 def _compare_with_prefect(session: Session, result: Result, ours: Series, files: int) -> None:

@@ -55,7 +55,7 @@ def drop_large(system: TidegateSystem, file: Path, first: int, rows: int, into: 
     mine = system.ready / file.name
     mine.hardlink_to(file)
     with system.project() as project:
-        log = Log(project)
+        log, cpu = Log(project), system.cpu_seconds()
         started = system.drop([mine])
         (entry,) = log.until_final([mine.name], _PATIENCE).values()
     into.values.append(committed_after(entry, started))
@@ -67,7 +67,8 @@ def drop_large(system: TidegateSystem, file: Path, first: int, rows: int, into: 
         "enriched": entry.enriched_at,
         "committed": entry.committed_at,
     }
-    into.details.append({name: at.timestamp() - started for name, at in moments.items() if at})
+    details = {name: at.timestamp() - started for name, at in moments.items() if at}
+    into.details.append({"cpu": system.cpu_seconds() - cpu, **details})
     system.check_loaded(first, rows)
     (system.landing / mine.name).unlink()
 
@@ -115,7 +116,7 @@ def _at_peer(
         peer, words = arguments[name]
         told = peer_runs.load(peer, session.folder, words, first, rows)
         into.values.append(told.seconds)
-        into.details.append({**told.steps, "peak_mb": told.peak_mb})
+        into.details.append(told.details)
 
     return load
 

@@ -54,7 +54,7 @@ def drop_one(session: Session, system: TidegateSystem, into: Series, times: int)
         for _ in range(times):
             files, first = session.small_files(system.ready, 1, ROWS)
             time.sleep(_REST)
-            log = Log(project)
+            log, cpu = Log(project), system.cpu_seconds()
             started = system.drop(files)
             (entry,) = log.until_final([files[0].name], _PATIENCE).values()
             into.values.append(committed_after(entry, started))
@@ -66,7 +66,8 @@ def drop_one(session: Session, system: TidegateSystem, into: Series, times: int)
                 "enriched": entry.enriched_at,
                 "committed": entry.committed_at,
             }
-            into.details.append({name: at.timestamp() - started for name, at in moments.items() if at})
+            details = {name: at.timestamp() - started for name, at in moments.items() if at}
+            into.details.append({"cpu": system.cpu_seconds() - cpu, **details})
             system.check_loaded(first, ROWS)
 
 

@@ -81,7 +81,7 @@ def _burst(session: Session, system: TidegateSystem, bucket: _Bucket, result: Re
         uploading = time.time() - began
         told = _dlt(session, bucket, "peer", "*.csv", first, files * ROWS)
         dlt.values.append(uploading + told.seconds)
-        dlt.details.append({"uploaded": uploading, **told.steps})
+        dlt.details.append({"uploaded": uploading, **told.details})
         result.ratios.append(ratio(ours, dlt))
 
 
@@ -102,7 +102,7 @@ def _large(session: Session, system: TidegateSystem, bucket: _Bucket, result: Re
         bucket.upload([file], "peer-large")
         told = _dlt(session, bucket, "peer-large", "*.csv", first, rows)
         dlt.values.append(told.seconds)
-        dlt.details.append(told.steps)
+        dlt.details.append(told.details)
         result.ratios.append(ratio(ours, dlt))
     file.unlink()
 
