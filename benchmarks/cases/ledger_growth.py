@@ -45,7 +45,7 @@ def _measure(session: Session, result: Result, size: int, files: int) -> None:
     if size:
         session.say(f"filling a ledger with {size} objects")
         began = time.monotonic()
-        fill(load_settings(system.root).ledger_url, size, ["orders"])
+        fill(load_settings(system.root), size, ["orders"])
         result.facts[f"seconds to fill {size}"] = round(time.monotonic() - began, 1)
     with system.up():
         drop_one(session, system, Series("warm"), 2)
