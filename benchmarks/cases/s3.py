@@ -8,6 +8,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,7 +20,7 @@ from benchmarks.results import Result
 from benchmarks.tidegate_system import Log, committed_after, final_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from benchmarks.session import Session
@@ -46,20 +47,11 @@ def run(session: Session) -> Result:
             f'[sqs]\nqueue_url = "{bucket.queue}"\nendpoint_url = "{endpoint}"\n'
         )
         system = session.new_system(settings, **CREDENTIALS)
-        # The references come as files do: the system loads them when it is asked to.
-        system.load_references = lambda: _load_references(system, bucket)  # type: ignore[method-assign]
+        system.upload = partial(bucket.upload, prefix="in")
         with system.up():
             _burst(session, system, bucket, result, files)
             _large(session, system, bucket, result, rows)
     return result
-
-
-def _load_references(system: TidegateSystem, bucket: _Bucket) -> None:
-    made = orders.write_references(system.ready)
-    with system.project() as project:
-        log = Log(project)
-        bucket.upload(made, "in")
-        log.until_final([file.name for file in made], 300)
 
 
 def _burst(session: Session, system: TidegateSystem, bucket: _Bucket, result: Result, files: int) -> None:
@@ -133,7 +125,7 @@ class _Bucket:
             Bucket=self.name, NotificationConfiguration={"QueueConfigurations": [notice]}
         )
 
-    def upload(self, files: list[Path], prefix: str) -> None:
+    def upload(self, files: Sequence[Path], prefix: str) -> None:
         """Put files below a prefix, several at a time."""
 
         def put(file: Path) -> None:

@@ -8,7 +8,7 @@ from benchmarks import orders
 from benchmarks.cases.burst import drop_many
 from benchmarks.cases.large import drop_large
 from benchmarks.cases.latency import drop_one
-from benchmarks.measuring import Series, line_through
+from benchmarks.measuring import Series, line_through, ratio
 from benchmarks.results import Result
 
 if TYPE_CHECKING:
@@ -35,9 +35,14 @@ def run(session: Session) -> Result:
             drop_one(session, system, latency, session.size(10, 3))
             for _ in range(session.size(3, 1)):
                 drop_many(session, system, files, burst)
-            points["one file"][size] = latency.median
-            points[f"{files} files"][size] = burst.median
+            if size:
+                points["one file"][size] = latency.median
+                points[f"{files} files"][size] = burst.median
     for what, measured in points.items():
+        result.ratios.append(ratio(result[f"{what}, {sizes[-1]} rows"], result[f"{what}, 0 rows"]))
+        if session.quick:
+            # A line through so few rows would tell of noise alone.
+            continue
         estimate = result.add(f"{what}, {_ESTIMATED} rows, estimated")
         estimate.values.append(line_through(measured, _ESTIMATED))
     return result
