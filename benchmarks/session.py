@@ -33,7 +33,6 @@ class Session:
         self._made = 0
         self._shared = ExitStack()
         self._shared_system: TidegateSystem | None = None
-        self._shared_prefect: PlainPrefect | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -86,16 +85,10 @@ class Session:
 
     @contextmanager
     def plain_prefect(self) -> Iterator[PlainPrefect]:
-        """A started plain Prefect: a fresh one, in a quick run the same for all cases."""
-        if not self.quick:
-            with PlainPrefect(self.new_folder("prefect")).up() as peer:
-                yield peer
-            return
-        if self._shared_prefect is None:
-            self.say("starting plain Prefect")
-            peer = PlainPrefect(self.new_folder("prefect"))
-            self._shared_prefect = self._shared.enter_context(peer.up())
-        yield self._shared_prefect
+        """A started plain Prefect; never one that idles beside cases that have no use for it."""
+        self.say("starting plain Prefect")
+        with PlainPrefect(self.new_folder("prefect")).up() as peer:
+            yield peer
 
     def small_files(self, folder: Path, files: int, rows: int) -> tuple[list[Path], int]:
         """New files of new orders, and the number of the first order."""

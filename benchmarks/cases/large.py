@@ -25,7 +25,7 @@ _PATIENCE = 1_800.0
 
 def run(session: Session) -> Result:
     """Times first, with everything running; then the stages alone; then memory in runs of their own."""
-    rows, rounds = session.size(5_000_000, 500_000), session.size(3, 2)
+    rows, rounds = session.size(5_000_000, 300_000), session.size(3, 2)
     result = Result("large", session.quick, facts={"rows": rows})
     ours = result.add("Tidegate, drop to commit")
     peers = {name: Series(name) for name in ("DuckDB, bare", "dlt", "pandas")} if session.peers else {}

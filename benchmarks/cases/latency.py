@@ -31,8 +31,8 @@ def run(session: Session) -> Result:
         theirs = result.add("plain Prefect") if peer else None
         drop_one(session, system, Series("warm"), 2)
         rounds = session.size(50, 8)
-        # Quick: the peer takes many times as long, so it gets every other round.
-        every = 1 if not session.quick else 3
+        # Quick: the peer takes many times as long, so it gets few rounds.
+        every = 1 if not session.quick else 4
 
         def of_peer(number: int) -> None:
             if peer is not None and theirs is not None and number % every == 0:

@@ -38,7 +38,7 @@ _PATIENCE = 1_800.0
 
 def run(session: Session) -> Result:
     """Tidegate is timed from the end of the uploads, when the last event was sent; dlt lists the bucket."""
-    files, rows = session.size(1_000, 100), session.size(5_000_000, 200_000)
+    files, rows = session.size(1_000, 50), session.size(5_000_000, 100_000)
     result = Result("s3", session.quick, facts={"files": files, "rows": ROWS, "rows of the large file": rows})
     with _stand_in(session) as endpoint:
         bucket = _Bucket(endpoint)
