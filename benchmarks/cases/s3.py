@@ -37,7 +37,7 @@ _PATIENCE = 1_800.0
 
 
 def run(session: Session) -> Result:
-    """Tidegate is timed from the end of the uploads, when the last event was sent; dlt lists the bucket."""
+    """A burst counts from its first upload, a large file from when it is there; dlt lists the bucket."""
     files, rows = session.size(1_000, 50), session.size(5_000_000, 100_000)
     result = Result("s3", session.quick, facts={"files": files, "rows": ROWS, "rows of the large file": rows})
     with _stand_in(session) as endpoint:
