@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from tidegate.ledger.queries import ObjectEntry
+    from tidegate.ledger.entries import ObjectEntry
 
 _STAGES = ("uploaded", "claimed", "validated", "normalized", "enriched", "loaded")
 #: exit codes: done, and done while something is quarantined
