@@ -48,6 +48,7 @@ class Channel:
         self._socket.set_inheritable(False)
         self._runs: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.current: str | None = None
+        self.cancelled: set[str] = set()
         threading.Thread(target=self._listen, name="warm-channel", daemon=True).start()
 
     def say(self, **message: object) -> None:
@@ -66,7 +67,9 @@ class Channel:
                 message = json.loads(line)
                 if "run" in message:
                     self._runs.put(message)
-                elif message.get("cancel") == self.current:
+                    continue
+                self.cancelled.add(message["cancel"])
+                if message["cancel"] == self.current:
                     _cancel_this_process()
         self._runs.put(None)
 
@@ -120,6 +123,8 @@ def _serve(channel: Channel, sources: Sources, command: dict[str, Any]) -> int |
     """The run's exit code; None when it was not begun, as the code is stale."""
     variables, folder = dict(os.environ), os.getcwd()  # noqa: PTH109
     channel.current = command["run"]
+    if channel.current in channel.cancelled:
+        return 128 + signal.SIGTERM
     try:
         # A copy of the context: what a run sets in context variables must not reach the next.
         return contextvars.copy_context().run(_run, channel, sources, command)
@@ -131,7 +136,8 @@ def _serve(channel: Channel, sources: Sources, command: dict[str, Any]) -> int |
 
 def _run(channel: Channel, sources: Sources, command: dict[str, Any]) -> int | None:
     from prefect.exceptions import Abort, Pause, TerminationSignal
-    from prefect.flow_engine import flow_run_logger, load_flow, load_flow_run
+    from prefect.flow_engine import load_flow, load_flow_run
+    from prefect.logging.loggers import flow_run_logger
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     os.environ.update(command["variables"])

@@ -78,7 +78,7 @@ class Child:
             code = await self._process.wait()
             msg = (
                 f"A warm child ended with exit code {code} before it was ready. Its output says why; "
-                f"it ran in {self.launch.directory} and imports {', '.join(self.launch.preload) or 'nothing more'}."
+                f"it ran in {self.launch.directory} and was to import {list(self.launch.preload)}."
             )
             raise ChildStartError(msg)
 

@@ -57,7 +57,7 @@ async def _hear(pool_id: UUID, listener: Listener) -> None:
                         listener.cancel(UUID(event.resource.id.removeprefix(_PREFIX)))
                     else:
                         listener.wake()
-        except Exception:  # noqa: BLE001 - whatever it was, polling goes on without events
+        except Exception:
             _logger.warning("The server's events can't be heard; runs are still polled for", exc_info=True)
         await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -74,7 +74,7 @@ async def _ask(client: PrefectClient, listener: Listener) -> None:
                     state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLING])),
                 )
             )
-        except Exception:  # noqa: BLE001 - the next look may do better
+        except Exception:
             _logger.warning("Could not ask for cancelled runs", exc_info=True)
             continue
         for flow_run in found:

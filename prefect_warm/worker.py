@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.abc
@@ -59,8 +59,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
     _description = "Execute flow runs in child processes that have everything imported already."
     _display_name = "Warm"
 
-    def __init__(self, *args: Any, limit: int | None = None, **options: Any) -> None:
-        super().__init__(*args, limit=limit or os.cpu_count() or 1, **options)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._limit = self._limit or os.cpu_count() or 1
         self._jobs: dict[UUID, Job] = {}
         self._children: Children | None = None
         self._woken = asyncio.Event()
@@ -72,7 +73,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
     async def _initialize_after_sync(self) -> None:
         await super()._initialize_after_sync()
         if self._has_successfully_synced and self._children is None:
-            self._children = Children(self._limit or 1, self._logger)
+            self._children = Children(self._limit, self._logger)
             self._children.keep_ready(await self._usual_launch())
             self._background = [
                 asyncio.create_task(watch_runs(self.client, self.work_pool.id, self)),
@@ -93,8 +94,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
 
     async def _usual_launch(self) -> Launch:
         template = self.work_pool.base_job_template
-        usual = await self.job_configuration.from_template_and_values(template, {}, client=self.client)
-        return usual.launch()
+        usual = await WarmJobConfiguration.from_template_and_values(template, {}, client=self.client)
+        return cast("WarmJobConfiguration", usual).launch()
 
     # -- looking for runs ----------------------------------------------------------------------
 
@@ -128,7 +129,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
                 try:
                     if await self.get_and_submit_flow_runs():
                         break
-                except Exception:  # noqa: BLE001 - the worker's own loop polls on and counts failures
+                except Exception:
                     self._logger.warning("Could not look for runs after an event", exc_info=True)
                     break
 
@@ -161,6 +162,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
             if not attempt:
                 job.identifier = f"{job.child.pid}:{job.child.runs + 1}"
                 status.started(job.identifier)
+            if job.cancelled:
+                children.give_back(job.child)
+                return Outcome(code=0)
             try:
                 outcome = await self._watch(job, job.child)
             finally:

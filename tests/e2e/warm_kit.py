@@ -1,0 +1,223 @@
+"""A Prefect server and a warm worker, each started as a person would start it, and flows for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+POOL = "warm-pool"
+
+FLOWS = """
+import os, signal, time
+from pathlib import Path
+
+from prefect import flow, task
+
+VERSION = "one"
+
+
+@task
+def trivial(n: int) -> int:
+    return n
+
+
+@flow
+def quick(n: int = 0) -> str:
+    os.environ["LEFT_BEHIND"] = os.environ.get("LEFT_BEHIND", "") + "x"
+    trivial(n)
+    Path("quick.log").open("a").write(f"{os.getpid()} {VERSION} {os.environ['LEFT_BEHIND']}\\n")
+    return VERSION
+
+
+@flow
+async def quick_async() -> None:
+    Path("async.log").open("a").write(f"{os.getpid()}\\n")
+
+
+@flow
+def failing() -> None:
+    raise ValueError("as it should")
+
+
+@flow
+def slow(seconds: float = 60.0, stubborn: bool = False) -> None:
+    if stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path("slow.pid").write_text(str(os.getpid()))
+    time.sleep(seconds)
+
+
+@flow
+def crashing() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@flow
+def hungry(megabytes: int = 400) -> None:
+    global KEPT
+    KEPT = bytearray(megabytes << 20)
+    Path("hungry.pid").write_text(str(os.getpid()))
+
+
+@slow.on_cancellation
+def cancelled(flow, flow_run, state) -> None:
+    Path("cancelled.log").write_text(str(flow_run.id))
+"""
+NAMES = ("quick", "quick_async", "failing", "slow", "crashing", "hungry")
+
+
+class Kit:
+    """One folder with flows, a server and a worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", timeout=30)
+        (folder / "warm_flows.py").write_text(FLOWS)
+        # So that the worker's type is found without an installed project, too.
+        entry = folder / "site" / "prefect_warm_test-0.dist-info"
+        entry.mkdir(parents=True)
+        (entry / "METADATA").write_text("Metadata-Version: 2.1\nName: prefect-warm-test\nVersion: 0\n")
+        (entry / "entry_points.txt").write_text("[prefect.collections]\nprefect_warm = prefect_warm.worker\n")
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.deployments: dict[str, str] = {}
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        home = self.folder / "prefect"
+        return {
+            **kept,
+            "DO_NOT_TRACK": "1",
+            "PREFECT_HOME": str(home),
+            "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+            "PREFECT_SERVER_UI_ENABLED": "false",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+            "PREFECT_LOGGING_COLORS": "false",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.folder / "site")]),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def spawn(self, name: str, *words: str, **variables: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log.txt").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "prefect", *words],
+                cwd=self.folder,
+                env=self.environment() | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.processes[name] = process
+        return process
+
+    def start_server(self) -> None:
+        self.spawn("server", "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
+        until(self._healthy, 90)
+
+    def make_pool(self, worker_type: str = "warm", pool: str = POOL, **defaults: Any) -> None:
+        from prefect.workers.process import ProcessWorker
+
+        from prefect_warm.worker import WarmWorker
+
+        chosen: Any = WarmWorker if worker_type == "warm" else ProcessWorker
+        template = chosen.get_default_base_job_template()
+        for name, value in {"working_dir": str(self.folder), **defaults}.items():
+            template["variables"]["properties"][name]["default"] = value
+        body = {"name": pool, "type": worker_type, "base_job_template": template}
+        self.call("POST", "/work_pools/", json=body)
+
+    def start_worker(
+        self, name: str = "w", worker_type: str = "warm", pool: str = POOL, poll: str = "5", limit: int = 2
+    ) -> None:
+        words = ("--pool", pool, "--type", worker_type, "--name", name, "--limit", str(limit))
+        self.spawn(name, "worker", "start", *words, PREFECT_WORKER_QUERY_SECONDS=poll)
+        until(lambda: self.online(name, pool), 60)
+
+    def online(self, name: str, pool: str) -> bool:
+        found = self.call("POST", f"/work_pools/{pool}/workers/filter", json={})
+        return any(one["name"] == name and one["status"] == "ONLINE" for one in found)
+
+    def deploy(self, pool: str = POOL, prefix: str = "", **extra: Any) -> None:
+        for name in NAMES:
+            flow = self.call("POST", "/flows/", json={"name": name.replace("_", "-")})
+            body = {
+                "name": f"{prefix}d",
+                "flow_id": flow["id"],
+                "entrypoint": f"warm_flows.{name}",
+                "work_pool_name": pool,
+                "pull_steps": [],
+                "enforce_parameter_schema": False,
+                **extra,
+            }
+            self.deployments[prefix + name] = self.call("POST", "/deployments/", json=body)["id"]
+
+    def run(self, name: str, **parameters: Any) -> str:
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        path = f"/deployments/{self.deployments[name]}/create_flow_run"
+        return str(self.call("POST", path, json=body)["id"])
+
+    def state(self, run: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("GET", f"/flow_runs/{run}")["state"]
+        return found
+
+    def history(self, run: str) -> list[tuple[str, str]]:
+        found = self.call("GET", "/flow_run_states/", params={"flow_run_id": run})
+        return sorted((one["timestamp"], one["name"]) for one in found)
+
+    def wait(self, run: str, *names: str, seconds: float = 60) -> dict[str, Any]:
+        return until(lambda: state if (state := self.state(run))["name"] in names else None, seconds)
+
+    def set_state(self, run: str, kind: str, name: str | None = None) -> None:
+        state = {"type": kind, "name": name or kind.title()}
+        self.call("POST", f"/flow_runs/{run}/set_state", json={"state": state, "force": True})
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log.txt").read_text()
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        answer = self.http.request(method, path, **options)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def stop(self, name: str, seconds: float = 60) -> int:
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        return process.wait(seconds)
+
+    def close(self) -> None:
+        for name in reversed(list(self.processes)):
+            self.stop(name)
+        self.http.close()
+
+    def _healthy(self) -> bool:
+        try:
+            return self.http.get("/health").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+
+def until(look: Any, seconds: float) -> Any:
+    """The first true answer of `look`; the processes that are asked can't tell of themselves."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.02)
+    return found
+
+
+def dump(value: Any) -> str:
+    return json.dumps(value, indent=1)
