@@ -61,7 +61,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._limit = self._limit or os.cpu_count() or 1
+        self._size = self._limit = self._limit or os.cpu_count() or 1
         self._jobs: dict[UUID, Job] = {}
         self._children: Children | None = None
         self._woken = asyncio.Event()
@@ -73,7 +73,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
     async def _initialize_after_sync(self) -> None:
         await super()._initialize_after_sync()
         if self._has_successfully_synced and self._children is None:
-            self._children = Children(self._limit, self._logger)
+            self._children = Children(self._size, self._logger)
             self._children.keep_ready(await self._usual_launch())
             self._background = [
                 asyncio.create_task(watch_runs(self.client, self.work_pool.id, self)),

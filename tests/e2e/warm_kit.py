@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -179,7 +178,12 @@ class Kit:
         return sorted((one["timestamp"], one["name"]) for one in found)
 
     def wait(self, run: str, *names: str, seconds: float = 60) -> dict[str, Any]:
-        return until(lambda: state if (state := self.state(run))["name"] in names else None, seconds)
+        def look() -> dict[str, Any] | None:
+            state = self.state(run)
+            return state if state["name"] in names else None
+
+        found: dict[str, Any] = until(look, seconds)
+        return found
 
     def set_state(self, run: str, kind: str, name: str | None = None) -> None:
         state = {"type": kind, "name": name or kind.title()}
@@ -189,7 +193,12 @@ class Kit:
         return (self.folder / f"{name}.log.txt").read_text()
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        answer = self.http.request(method, path, **options)
+        # A busy SQLite answers 503, and nothing was done then.
+        for pause in (0.2, 0.5, 1, 2, 4):
+            answer = self.http.request(method, path, **options)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(pause)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -217,7 +226,3 @@ def until(look: Any, seconds: float) -> Any:
         assert time.monotonic() < deadline, "it did not come in time"
         time.sleep(0.02)
     return found
-
-
-def dump(value: Any) -> str:
-    return json.dumps(value, indent=1)
