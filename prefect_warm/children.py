@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from prefect_warm.configuration import Launch
 
@@ -103,6 +103,11 @@ class Child:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
+    async def gone(self) -> None:
+        """Return when the process has ended."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def leave(self, seconds: float = _LEAVE_SECONDS) -> None:
         """Let the child end: it finishes what it runs; after `seconds` it is killed."""
         if self._writer is not None:
@@ -146,6 +151,7 @@ class Children:
         self._idle: list[Child] = []
         self._busy: list[Child] = []
         self._leaving: set[asyncio.Task[None]] = set()
+        self._guards: set[asyncio.Task[None]] = set()
 
     async def take(self, launch: Launch) -> Child:
         """A ready child for a run; ChildStartError when none can be started."""
@@ -176,7 +182,7 @@ class Children:
         for children in (self._busy, self._idle):
             if child in children:
                 children.remove(child)
-        self._later(self._end(child))
+        self._remember(self._leaving, self._end(child))
 
     def keep_ready(self, launch: Launch) -> None:
         """Start a child ahead of the next run, if there is room and none waits."""
@@ -190,11 +196,14 @@ class Children:
             self.retire(child)
         while self._leaving:
             await asyncio.wait(self._leaving)
+        for guard in self._guards:
+            guard.cancel()
 
     def _begin(self, launch: Launch) -> Child:
         child = Child(launch)
         child.starting = asyncio.create_task(child.start())
         child.starting.add_done_callback(self._started)
+        self._remember(self._guards, self._guard(child))
         return child
 
     def _started(self, task: asyncio.Task[None]) -> None:
@@ -210,10 +219,22 @@ class Children:
             if child.ended or (child.starting and child.starting.done() and child.starting.exception()):
                 self.retire(child)
 
-    def _later(self, work: Any) -> None:
+    def _remember(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _guard(self, child: Child) -> None:
+        """Have another ready when an idle child ends by itself, as it does when its code was edited."""
+        if child.starting is None:
+            return
+        await asyncio.wait([child.starting])
+        if child.starting.cancelled() or child.starting.exception():
+            return  # another would fail like it; the next run tries again
+        await child.gone()
+        if child in self._idle:
+            self.retire(child)
+            self.keep_ready(child.launch)
 
     async def _end(self, child: Child) -> None:
         if child.starting is not None and not child.starting.done():

@@ -194,11 +194,12 @@ class Kit:
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         # A busy SQLite answers 503, and nothing was done then.
+        answer = self.http.request(method, path, **options)
         for pause in (0.2, 0.5, 1, 2, 4):
-            answer = self.http.request(method, path, **options)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(pause)
+            answer = self.http.request(method, path, **options)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
