@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from tests.e2e.warm_kit import FLOWS, Kit, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 #: Ends of a run, whichever it should be.
 ENDS = ("Completed", "Failed", "Crashed", "Cancelled")
@@ -112,7 +115,6 @@ def test_edited_code_is_what_runs_next(kit: Kit) -> None:
 
 
 def test_a_live_run_passes_those_that_wait_in_a_lesser_queue(kit: Kit) -> None:
-    """Two pools would be needed otherwise: one worker, one limit, two queues."""
     kit.make_pool(pool="narrow", preload=["warm_flows"])
     kit.call("POST", "/work_pools/narrow/queues", json={"name": "live", "priority": 1})
     kit.call("POST", "/work_pools/narrow/queues", json={"name": "backfill", "priority": 10})
