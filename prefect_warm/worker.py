@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 #: A fresh child's code can be stale only when somebody saves files at that very moment.
 _ATTEMPTS = 3
-#: An event is sent before its transaction ends: the run may show only a moment later.
-_LOOK_AGAIN_SECONDS = (0.0, 0.05, 0.2)
+#: An event is sent before its transaction ends: the run may show only a moment later. No more
+#: looks than these: each has the server write when queues were polled, and SQLite has one writer.
+_LOOK_SECONDS = (0.0, 0.15)
 _MEGABYTE = 1024 * 1024
 
 
@@ -66,6 +67,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         self._children: Children | None = None
         self._woken = asyncio.Event()
         self._looking = asyncio.Lock()
+        self._more_wait = False
         self._background: list[asyncio.Task[None]] = []
 
     # -- life ----------------------------------------------------------------------------------
@@ -116,13 +118,14 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         self, flow_run_response: list[WorkerFlowRunResponse]
     ) -> list[FlowRun]:
         new = [one for one in flow_run_response if one.flow_run.id not in self._jobs]
+        self._more_wait = len(new) > self.limiter.available_tokens
         return await super()._submit_scheduled_flow_runs(new)
 
     async def _look_when_woken(self) -> None:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            for pause in _LOOK_AGAIN_SECONDS:
+            for pause in _LOOK_SECONDS:
                 await asyncio.sleep(pause)
                 if self.limiter.available_tokens < 1:
                     break
@@ -150,7 +153,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
             return WarmWorkerResult(identifier=job.identifier, status_code=code)
         finally:
             del self._jobs[flow_run.id]
-            self.wake()
+            if self._more_wait:
+                asyncio.get_running_loop().call_soon(self.wake)
 
     async def _run_job(self, job: Job, status: anyio.abc.TaskStatus[Any]) -> Outcome:
         children = self._children
