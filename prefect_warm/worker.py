@@ -52,6 +52,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
     It keeps at most `limit` children (as many as there are processors, when no limit is given). It
     looks for runs when an event says that one was scheduled, when a child becomes free, and every
     PREFECT_WORKER_QUERY_SECONDS.
+
+    What it does not do: run a flow's `on_crashed` hooks when the child died, as nothing is left to run
+    them in; send heartbeats; run ad-hoc flows (`worker.submit`) other than the base class does.
     """
 
     type = "warm"

@@ -30,7 +30,8 @@ def settled(*patterns: str) -> Sources:
     return sources
 
 
-def test_nothing_has_changed_when_nobody_edits(module: Path) -> None:
+@pytest.mark.usefixtures("module")
+def test_nothing_has_changed_when_nobody_edits() -> None:
     assert not settled().changed()
 
 
