@@ -6,7 +6,9 @@ Both ends speak lines of JSON over the socket FD. The worker says ``{"run": ID, 
 and ``{"cancel": ID}``; the child says ``{"ready": true}``, then for each run ``{"ended": ID, "code":
 0, "memory": BYTES}``, or ``{"stale": ID}`` when it has not begun the run because its code is no
 longer what is on disk. A child that says stale, or a code other than 0, ends after it. When the
-worker's end closes, the child finishes its run and ends.
+worker's end closes, the child ends; a run that it has then is ended as by SIGTERM.
+
+A preloaded module may have a function ``warm_up``. It is called once, before the first run.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 #: How often an idle child looks whether its code is still that on disk.
 _LOOK_SECONDS = 2.0
+#: How long a child whose worker is gone may take to end by itself.
+_ORPHAN_SECONDS = 3.0
 
 
 class Channel:
@@ -62,6 +66,16 @@ class Channel:
         return self._runs.get(timeout=seconds)
 
     def _listen(self) -> None:
+        self._take_commands()
+        self._runs.put(None)
+        # Only a worker that was killed leaves while a run is at work: nobody would report that
+        # run's end or watch its child, so the run is ended and says so itself.
+        if self.current is not None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(_ORPHAN_SECONDS)
+        os.killpg(0, signal.SIGKILL)
+
+    def _take_commands(self) -> None:
         with self._socket.makefile("rb") as lines:
             for line in lines:
                 message = json.loads(line)
@@ -71,7 +85,6 @@ class Channel:
                 self.cancelled.add(message["cancel"])
                 if message["cancel"] == self.current:
                     _cancel_this_process()
-        self._runs.put(None)
 
 
 def _cancel_this_process() -> None:
@@ -95,14 +108,18 @@ def main(words: list[str]) -> int:
     asked = parser.parse_args(words)
     sources = Sources(asked.watch)
     channel = Channel(asked.channel)
-    for name in ("prefect.flow_engine", "prefect.deployments.steps.core", *asked.preload):
+    for name in ("prefect.flow_engine", "prefect.deployments.steps.core"):
         importlib.import_module(name)
+    preloaded = [importlib.import_module(name) for name in asked.preload]
     from prefect.context import SyncClientContext
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     # The heartbeat's thread holds a sync flow's process for up to a second at its end, and the
     # worker watches this process anyway. One client for all runs: making one takes 50 ms.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), SyncClientContext.get_or_create():
+        for module in preloaded:
+            if prepare := getattr(module, "warm_up", None):
+                prepare()
         sources.changed()
         channel.say(ready=True)
         return _work(channel, sources)

@@ -109,7 +109,7 @@ class Child:
             await self._process.wait()
 
     async def leave(self, seconds: float = _LEAVE_SECONDS) -> None:
-        """Let the child end: it finishes what it runs; after `seconds` it is killed."""
+        """Let a child that runs nothing end; after `seconds` it is killed."""
         if self._writer is not None:
             self._writer.close()
         if self._process is None:
@@ -238,5 +238,7 @@ class Children:
 
     async def _end(self, child: Child) -> None:
         if child.starting is not None and not child.starting.done():
+            # It would go on importing for seconds before it heard that nobody wants it.
+            child.kill()
             child.starting.cancel()
         await child.leave()

@@ -51,7 +51,10 @@ class WarmVariables(BaseVariables):
     )
     preload: list[str] = Field(
         default_factory=list,
-        description="Modules that a child imports before its first run, such as those of the flows.",
+        description=(
+            "Modules that a child imports before its first run, such as those of the flows. Where one has a "
+            "function warm_up, the child calls it."
+        ),
     )
     watch: list[str] = Field(
         default_factory=list,
