@@ -2,11 +2,12 @@
 
 ``python -m prefect_warm.child --channel FD [--preload MODULE]… [--watch PATTERN]…``
 
-Both ends speak lines of JSON over the socket FD. The worker says ``{"run": ID, "variables": {…}}``
-and ``{"cancel": ID}``; the child says ``{"ready": true}``, then for each run ``{"ended": ID, "code":
-0, "memory": BYTES}``, or ``{"stale": ID}`` when it has not begun the run because its code is no
-longer what is on disk. A child that says stale, or a code other than 0, ends after it. When the
-worker's end closes, the child ends; a run that it has then is ended as by SIGTERM.
+Both ends speak lines of JSON over the socket FD. The worker says ``{"run": ID, "variables": {…},
+"flow_run": {…}, "deployment": {…}}``, ``{"cancel": ID}`` and ``{"suspend": ID, "state": {…}}``. The
+child says ``{"ready": true}``, then for each run ``{"ended": ID, "code": 0, "memory": BYTES}``, or
+``{"stale": ID}`` when it has not begun the run because its code is no longer what is on disk. A child
+that says stale, or a code other than 0, ends after it. When the worker's end closes, the child ends; a
+run that it has then is ended as by SIGTERM.
 
 A preloaded module may have a function ``warm_up``. It is called once, before the first run.
 """
@@ -27,8 +28,8 @@ import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
+from prefect_warm.loading import load
 from prefect_warm.sources import Sources
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ class Channel:
                 if "run" in message:
                     self._runs.put(message)
                     continue
+                if "suspend" in message:
+                    from prefect_warm.suspension import suspend
+
+                    suspend(message["suspend"], message["state"])
+                    continue
                 self.cancelled.add(message["cancel"])
                 if message["cancel"] == self.current:
                     _cancel_this_process()
@@ -114,6 +120,9 @@ def main(words: list[str]) -> int:
     from prefect.context import SyncClientContext
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    from prefect_warm.suspension import hear_from_worker
+
+    hear_from_worker()
     # The heartbeat's thread holds a sync flow's process for up to a second at its end, and the
     # worker watches this process anyway. One client for all runs: making one takes 50 ms.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), SyncClientContext.get_or_create():
@@ -162,17 +171,15 @@ def _serve(channel: Channel, sources: Sources, command: dict[str, Any]) -> int |
 
 
 def _run(channel: Channel, sources: Sources, command: dict[str, Any]) -> int | None:
-    from prefect.context import SyncClientContext
+    from prefect.client.schemas.objects import FlowRun
     from prefect.exceptions import Abort, Pause, TerminationSignal
-    from prefect.flow_engine import load_flow
     from prefect.logging.loggers import flow_run_logger
 
     os.environ.update(command["variables"])
-    with SyncClientContext.get_or_create() as context:
-        flow_run = context.client.read_flow_run(UUID(command["run"]))
+    flow_run = FlowRun.model_validate(command["flow_run"])
     logger = flow_run_logger(flow_run)
     try:
-        flow = load_flow(flow_run)
+        flow = load(flow_run, command["deployment"])
     except Exception:
         logger.exception("The flow could not be loaded")
         return 1

@@ -82,10 +82,10 @@ class Child:
             )
             raise ChildStartError(msg)
 
-    async def run(self, flow_run_id: str, variables: Mapping[str, str]) -> Outcome:
-        """Run a flow run to its end."""
+    async def run(self, assignment: Mapping[str, Any]) -> Outcome:
+        """Run a flow run to its end; `assignment` is what the child is told of it."""
         self.runs += 1
-        self._tell(run=flow_run_id, variables=dict(variables))
+        self._tell(**assignment)
         reply = await self._hear()
         if reply is None:
             return Outcome(code=await self._exit_code(), alive=False)
@@ -96,6 +96,10 @@ class Child:
     def cancel(self, flow_run_id: str) -> None:
         """Ask for the end of a run; the child ends with it."""
         self._tell(cancel=flow_run_id)
+
+    def suspend(self, flow_run_id: str, state: Any) -> None:
+        """Ask a run to stop at its next task."""
+        self._tell(suspend=flow_run_id, state=state)
 
     def kill(self) -> None:
         """End the process, and what it started, at once."""

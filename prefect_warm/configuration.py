@@ -121,6 +121,13 @@ class WarmJobConfiguration(BaseJobConfiguration):
             watch=tuple(self.watch),
         )
 
+    def where_the_flow_is(self) -> dict[str, Any] | None:
+        """What the run's deployment says of it; None for a run without one."""
+        deployment = self._related_objects.get("deployment")
+        if deployment is None:
+            return None
+        return {"entrypoint": deployment.entrypoint, "pull_steps": deployment.pull_steps}
+
     def run_variables(self) -> Mapping[str, str]:
         """The variables that say which run this is."""
         return {name: value for name, value in self.env.items() if name in _PER_RUN and value is not None}

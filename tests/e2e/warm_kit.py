@@ -117,7 +117,7 @@ class Kit:
     def spawn(self, name: str, *words: str, **variables: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log.txt").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", *words],
+                [sys.executable, "-m", *words],
                 cwd=self.folder,
                 env=self.environment() | variables,
                 stdin=subprocess.DEVNULL,
@@ -128,7 +128,8 @@ class Kit:
         return process
 
     def start_server(self) -> None:
-        self.spawn("server", "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
+        child = ("tidegate.prefect.child", "--preload=tidegate.prefect.one_writer", "prefect")
+        self.spawn("server", *child, "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
         until(self._healthy, 90)
 
     def make_pool(self, worker_type: str = "warm", pool: str = POOL, **defaults: Any) -> None:
@@ -147,7 +148,7 @@ class Kit:
         self, name: str = "w", worker_type: str = "warm", pool: str = POOL, poll: str = "5", limit: int = 2
     ) -> None:
         words = ("--pool", pool, "--type", worker_type, "--name", name, "--limit", str(limit))
-        self.spawn(name, "worker", "start", *words, PREFECT_WORKER_QUERY_SECONDS=poll)
+        self.spawn(name, "prefect", "worker", "start", *words, PREFECT_WORKER_QUERY_SECONDS=poll)
         until(lambda: self.online(name, pool), 60)
 
     def online(self, name: str, pool: str) -> bool:

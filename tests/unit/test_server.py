@@ -213,7 +213,7 @@ def test_a_pool_keeps_what_a_person_changed_in_it(
     template["variables"]["properties"]["env"]["default"] = {"THEIRS": "1"}
     template["variables"]["properties"]["working_dir"]["default"] = "/elsewhere"
     answers.told["GET /work_pools/tidegate"] = [(200, {"type": "warm", "base_job_template": template})]
-    answers.told["PATCH /work_pools/tidegate"] = [(200, {})]
+    answers.told["PATCH /work_pools/tidegate"] = [(204, "")]
     calling(url, lambda api: ensure_pool(api, settings))
     properties = answers.asked[-1][1]["base_job_template"]["variables"]["properties"]
     assert properties["env"]["default"]["THEIRS"] == "1"
@@ -249,7 +249,7 @@ def test_a_process_pool_of_an_earlier_version_is_made_fit_for_the_warm_worker(
     url, answers = prefect
     pool = {"type": "process", "base_job_template": PROCESS_POOL}
     answers.told["GET /work_pools/tidegate"] = [(200, pool)]
-    answers.told["PATCH /work_pools/tidegate"] = [(200, {})]
+    answers.told["PATCH /work_pools/tidegate"] = [(204, "")]
     calling(url, lambda api: ensure_pool(api, settings))
     template = answers.asked[-1][1]["base_job_template"]
     properties = template["variables"]["properties"]

@@ -85,7 +85,7 @@ class PrefectApi:
             if answer.status_code == httpx.codes.NOT_FOUND and has_default:
                 return default
             answer.raise_for_status()
-            return answer.json()
+            return answer.json() if answer.content else None
         except httpx.HTTPError as error:
             msg = f"The Prefect server at {self.api_url} did not answer {method} {path}: {_reason(error)}"
             raise ServerUnavailableError(msg) from error

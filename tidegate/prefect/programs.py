@@ -99,6 +99,7 @@ class Programs:
             SERVER,
             *("prefect", "server", "start", "--host", HOST, "--port", str(port)),
             variables=server_variables(self._settings, port),
+            preload=("tidegate.prefect.one_writer",),
             ready=self._serves,
         )
 
@@ -139,7 +140,8 @@ class Programs:
     ) -> Program:
         settings = self._settings
         launcher = (sys.executable, "-m", "tidegate.prefect.child", "--parent", str(os.getpid()))
-        gate = ("--gate", *(f"--preload={module}" for module in preload)) if preload else ()
+        gated = bool(preload) and when is not None
+        gate = (*(("--gate",) if gated else ()), *(f"--preload={module}" for module in preload))
         environment = prefect_environment(settings, self.api_url) | (variables or {})
         return Program(
             name=name,
@@ -150,7 +152,7 @@ class Programs:
             when=when,
             ready=ready,
             settle_seconds=settle,
-            gated=bool(preload),
+            gated=gated,
             stop_seconds=stop_seconds,
         )
 
