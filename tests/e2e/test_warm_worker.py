@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.e2e.warm_kit import FLOWS, Kit, until
+from tests.e2e.warm_kit import FLOWS, DeafProxy, Kit, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +102,29 @@ def test_cancel_kills_a_child_that_does_not_listen(kit: Kit) -> None:
     until(lambda: not alive(pid), 10)
 
 
+def test_a_suspended_run_stops_at_its_next_task(kit: Kit) -> None:
+    run = kit.run("stepwise")
+    until((kit.folder / "stepwise.begun").exists, 30)
+    kit.set_state(run, "PAUSED", "Suspended")
+    until(lambda: "The run did not go on: Pause" in kit.log("w"), 20)
+    assert kit.state(run)["name"] == "Suspended"
+
+
+def test_pull_steps_are_done_and_forgotten(kit: Kit) -> None:
+    elsewhere = kit.folder / "elsewhere"
+    elsewhere.mkdir()
+    there = {"prefect.deployments.steps.set_working_directory": {"directory": str(elsewhere)}}
+    touch = {"prefect.deployments.steps.run_shell_script": {"script": "touch pulled"}}
+    kit.deploy(prefix="there-", names=("quick",), pull_steps=[there])
+    kit.deploy(prefix="both-", names=("quick",), pull_steps=[there, touch])
+    before = len(lines(kit))
+    for name in ("there-quick", "both-quick", "quick"):
+        assert kit.wait(kit.run(name), *ENDS)["name"] == "Completed"
+    assert len((elsewhere / "quick.log").read_text().splitlines()) == 2
+    assert (kit.folder / "pulled").exists() or (elsewhere / "pulled").exists()
+    assert len(lines(kit)) == before + 1
+
+
 def test_a_child_that_holds_too_much_memory_is_replaced(kit: Kit) -> None:
     assert kit.wait(kit.run("hungry"), *ENDS)["name"] == "Completed"
     pid = int((kit.folder / "hungry.pid").read_text())
@@ -114,12 +138,12 @@ def test_edited_code_is_what_runs_next(kit: Kit) -> None:
     assert lines(kit)[-1][1] == "edited"
 
 
-def test_a_live_run_passes_those_that_wait_in_a_lesser_queue(kit: Kit) -> None:
-    kit.make_pool(pool="narrow", preload=["warm_flows"])
+def test_a_live_run_passes_those_that_wait_in_a_lesser_queue_and_children_are_replaced(kit: Kit) -> None:
+    kit.make_pool(pool="narrow", preload=["warm_flows"], runs_per_child=2)
     kit.call("POST", "/work_pools/narrow/queues", json={"name": "live", "priority": 1})
     kit.call("POST", "/work_pools/narrow/queues", json={"name": "backfill", "priority": 10})
-    kit.deploy("narrow", "backfill-", work_queue_name="backfill")
-    kit.deploy("narrow", "live-", work_queue_name="live")
+    kit.deploy("narrow", "backfill-", ("quick",), work_queue_name="backfill")
+    kit.deploy("narrow", "live-", ("quick",), work_queue_name="live")
     waiting = [kit.run("backfill-quick") for _ in range(4)]
     live = kit.run("live-quick")
     kit.start_worker("narrow", pool="narrow", limit=1)
@@ -129,6 +153,8 @@ def test_a_live_run_passes_those_that_wait_in_a_lesser_queue(kit: Kit) -> None:
         run: next(time for time, name in kit.history(run) if name == "Running") for run in [*waiting, live]
     }
     assert min(begun, key=lambda run: begun[run]) == live
+    pids = [pid for pid, *_ in lines(kit)[-5:]]
+    assert max(Counter(pids).values()) == 2
     assert kit.stop("narrow") == 0
 
 
@@ -143,6 +169,28 @@ def test_a_worker_that_stops_lets_runs_finish_in_their_grace_time(kit: Kit) -> N
     stopped = kit.state(long)
     assert (stopped["name"], "grace time" in stopped["message"]) == ("Crashed", True)
     assert children_in(kit.folder) == []
+
+
+def test_a_worker_that_hears_no_events_polls(kit: Kit) -> None:
+    proxy = DeafProxy(kit.port)
+    kit.start_worker("deaf", poll="1", PREFECT_API_URL=f"http://127.0.0.1:{proxy.port}/api")
+    try:
+        assert kit.wait(kit.run("quick"), *ENDS)["name"] == "Completed"
+        assert "events can't be heard" in kit.log("deaf")
+    finally:
+        kit.stop("deaf")
+        proxy.close()
+
+
+def test_children_do_not_outlive_a_worker_that_was_killed(kit: Kit) -> None:
+    kit.start_worker("killed")
+    (kit.folder / "slow.pid").unlink(missing_ok=True)
+    polite, stubborn = kit.run("slow"), kit.run("slow", stubborn=True)
+    for run in (polite, stubborn):
+        kit.wait(run, "Running")
+    kit.processes.pop("killed").kill()
+    until(lambda: children_in(kit.folder) == [], 8)
+    assert kit.state(polite)["name"] == "Crashed"
 
 
 def children_in(folder: Path) -> list[int]:

@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,14 @@ def slow(seconds: float = 60.0, stubborn: bool = False) -> None:
 
 
 @flow
+def stepwise() -> None:
+    Path("stepwise.begun").touch()
+    while True:
+        time.sleep(0.1)
+        trivial(1)
+
+
+@flow
 def crashing() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
@@ -72,7 +82,7 @@ def hungry(megabytes: int = 400) -> None:
 def cancelled(flow, flow_run, state) -> None:
     Path("cancelled.log").write_text(str(flow_run.id))
 """
-NAMES = ("quick", "quick_async", "failing", "slow", "crashing", "hungry")
+NAMES = ("quick", "quick_async", "failing", "slow", "stepwise", "crashing", "hungry")
 
 
 class Kit:
@@ -132,31 +142,31 @@ class Kit:
         self.spawn("server", *child, "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
         until(self._healthy, 90)
 
-    def make_pool(self, worker_type: str = "warm", pool: str = POOL, **defaults: Any) -> None:
-        from prefect.workers.process import ProcessWorker
-
+    def make_pool(self, pool: str = POOL, **defaults: Any) -> None:
         from prefect_warm.worker import WarmWorker
 
-        chosen: Any = WarmWorker if worker_type == "warm" else ProcessWorker
-        template = chosen.get_default_base_job_template()
+        template = WarmWorker.get_default_base_job_template()
         for name, value in {"working_dir": str(self.folder), **defaults}.items():
             template["variables"]["properties"][name]["default"] = value
-        body = {"name": pool, "type": worker_type, "base_job_template": template}
+        body = {"name": pool, "type": "warm", "base_job_template": template}
         self.call("POST", "/work_pools/", json=body)
 
     def start_worker(
-        self, name: str = "w", worker_type: str = "warm", pool: str = POOL, poll: str = "5", limit: int = 2
+        self, name: str = "w", pool: str = POOL, poll: str = "5", limit: int = 2, **variables: str
     ) -> None:
-        words = ("--pool", pool, "--type", worker_type, "--name", name, "--limit", str(limit))
-        self.spawn(name, "prefect", "worker", "start", *words, PREFECT_WORKER_QUERY_SECONDS=poll)
+        words = ("--pool", pool, "--type", "warm", "--name", name, "--limit", str(limit))
+        variables = {"PREFECT_WORKER_QUERY_SECONDS": poll, **variables}
+        self.spawn(name, "prefect", "worker", "start", *words, **variables)
         until(lambda: self.online(name, pool), 60)
 
     def online(self, name: str, pool: str) -> bool:
         found = self.call("POST", f"/work_pools/{pool}/workers/filter", json={})
         return any(one["name"] == name and one["status"] == "ONLINE" for one in found)
 
-    def deploy(self, pool: str = POOL, prefix: str = "", **extra: Any) -> None:
-        for name in NAMES:
+    def deploy(
+        self, pool: str = POOL, prefix: str = "", names: tuple[str, ...] = NAMES, **extra: Any
+    ) -> None:
+        for name in names:
             flow = self.call("POST", "/flows/", json={"name": name.replace("_", "-")})
             body = {
                 "name": f"{prefix}d",
@@ -223,6 +233,43 @@ class Kit:
             return self.http.get("/health").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
+
+
+class DeafProxy:
+    """Passes all on to the server, but no connection to the stream of its events."""
+
+    def __init__(self, port: int) -> None:
+        self._server = port
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._server)) as server:
+            first = client.recv(65_536)
+            if b"/events/out" in first.partition(b"\r\n")[0]:
+                return
+            server.sendall(first)
+            back = threading.Thread(target=_pour, args=(server, client), daemon=True)
+            back.start()
+            _pour(client, server)
+            back.join()
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 def until(look: Any, seconds: float) -> Any:

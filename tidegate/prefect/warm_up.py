@@ -10,17 +10,19 @@ import importlib
 import logging
 
 from tidegate.operations.project import current_project
+from tidegate.operations.rehearse import rehearse
 from tidegate.prefect.deployments import Deployments
 
 log = logging.getLogger(__name__)
 
 
 def warm_up() -> None:
-    """Import the flows and open the project."""
+    """Import the flows, open the project, and rehearse."""
     try:
         project = current_project()
         for name in Deployments(project.settings).modules():
             importlib.import_module(name)
         _ = project.registry, project.ledger, project.store, project.warehouse, project.references
+        rehearse(project)
     except Exception:
         log.warning("A child of the worker starts unprepared", exc_info=True, extra={"action": "unprepared"})
