@@ -9,7 +9,8 @@ child says ``{"ready": true}``, then for each run ``{"ended": ID, "code": 0, "me
 that says stale, or a code other than 0, ends after it. When the worker's end closes, the child ends; a
 run that it has then is ended as by SIGTERM.
 
-A preloaded module may have a function ``warm_up``. It is called once, before the first run.
+A preloaded module may have a function ``warm_up`` that makes an iterator. Its first step is taken before
+the first run, the others whenever there is nothing to run.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import asyncio
 import contextvars
 import importlib
 import inspect
+import itertools
 import json
 import os
 import queue
@@ -33,11 +35,12 @@ from prefect_warm.loading import load
 from prefect_warm.sources import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from prefect.client.schemas.objects import FlowRun
     from prefect.flows import Flow
 
+_NO_STEP = object()
 #: How often an idle child looks whether its code is still that on disk.
 _LOOK_SECONDS = 2.0
 #: How long a child whose worker is gone may take to end by itself.
@@ -64,7 +67,7 @@ class Channel:
 
     def next(self, seconds: float) -> dict[str, Any] | None:
         """The next run's command, None when there will be none; queue.Empty after `seconds`."""
-        return self._runs.get(timeout=seconds)
+        return self._runs.get(timeout=seconds) if seconds else self._runs.get_nowait()
 
     def _listen(self) -> None:
         self._take_commands()
@@ -126,20 +129,23 @@ def main(words: list[str]) -> int:
     # The heartbeat's thread holds a sync flow's process for up to a second at its end, and the
     # worker watches this process anyway. One client for all runs: making one takes 50 ms.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), SyncClientContext.get_or_create():
-        for module in preloaded:
-            if prepare := getattr(module, "warm_up", None):
-                prepare()
+        steps = [module.warm_up() for module in preloaded if hasattr(module, "warm_up")]
+        for step in steps:
+            next(step, None)
         sources.changed()
         channel.say(ready=True)
-        return _work(channel, sources)
+        return _work(channel, sources, itertools.chain.from_iterable(steps))
 
 
-def _work(channel: Channel, sources: Sources) -> int:
+def _work(channel: Channel, sources: Sources, steps: Iterator[None]) -> int:
+    has_steps = True
     while True:
         try:
-            command = channel.next(_LOOK_SECONDS)
+            command = channel.next(0 if has_steps else _LOOK_SECONDS)
         except queue.Empty:
-            if sources.changed():
+            if has_steps:
+                has_steps = next(steps, _NO_STEP) is not _NO_STEP
+            elif sources.changed():
                 return 0
             continue
         if command is None:

@@ -53,7 +53,7 @@ class WarmVariables(BaseVariables):
         default_factory=list,
         description=(
             "Modules that a child imports before its first run, such as those of the flows. Where one has a "
-            "function warm_up, the child calls it."
+            "function warm_up, the child takes the steps of the iterator that it makes."
         ),
     )
     watch: list[str] = Field(

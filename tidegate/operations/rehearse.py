@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import time
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -21,24 +21,25 @@ from tidegate.operations.project import Project
 from tidegate.settings import WarehouseSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tidegate.contracts import Contract
 
 log = logging.getLogger(__name__)
 
-#: No further contract is rehearsed after so long; the libraries are ready after the first.
-_SECONDS = 3.0
+
+#: No more contracts are rehearsed; the libraries are ready after the first.
+_MOST = 20
 
 
-def rehearse(project: Project) -> None:
-    """Rehearse every contract there is time for. The project itself is only read."""
-    with TemporaryDirectory(prefix="tidegate-rehearsal-") as folder:
+def rehearse(project: Project) -> Iterator[None]:
+    """Rehearse one contract with each step. The project itself is only read."""
+    with TemporaryDirectory(prefix="tidegate-rehearsal-", ignore_cleanup_errors=True) as folder:
         stage = _stage(project, Path(folder))
         try:
-            end = time.monotonic() + _SECONDS
-            for contract in project.registry:
+            for contract in islice(project.registry, _MOST):
                 _rehearse(stage, contract)
-                if time.monotonic() > end:
-                    break
+                yield
         finally:
             stage.close()
 
