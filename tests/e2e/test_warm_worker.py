@@ -183,13 +183,18 @@ def test_a_worker_that_hears_no_events_polls(kit: Kit) -> None:
 
 
 def test_children_do_not_outlive_a_worker_that_was_killed(kit: Kit) -> None:
-    kit.start_worker("killed")
-    (kit.folder / "slow.pid").unlink(missing_ok=True)
-    polite, stubborn = kit.run("slow"), kit.run("slow", stubborn=True)
+    kit.make_pool(pool="killed", preload=["warm_flows"])
+    kit.deploy("killed", "killed-", ("slow",))
+    kit.start_worker("killed", pool="killed")
+    polite, stubborn = kit.run("killed-slow"), kit.run("killed-slow", stubborn=True)
     for run in (polite, stubborn):
         kit.wait(run, "Running")
-    kit.processes.pop("killed").kill()
-    until(lambda: children_in(kit.folder) == [], 8)
+    worker = kit.processes.pop("killed")
+    children = [child.pid for child in psutil.Process(worker.pid).children()]
+    assert len(children) == 2
+    worker.kill()
+    worker.wait()
+    until(lambda: not any(alive(pid) for pid in children), 8)
     assert kit.state(polite)["name"] == "Crashed"
 
 
