@@ -12,6 +12,15 @@ NAME = "warm_sources_example"
 LONG_AGO = 1_000_000_000
 
 
+@pytest.fixture(autouse=True)
+def _no_modules_without_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Other tests import modules from folders that are gone by now.
+    for name, loaded in list(sys.modules.items()):
+        path = getattr(loaded, "__file__", None)
+        if path and not Path(path).exists():
+            monkeypatch.delitem(sys.modules, name)
+
+
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = tmp_path / f"{NAME}.py"
