@@ -67,8 +67,8 @@ class PrefectSettings(_Group):
     #: first port to try for the embedded server
     port: int = Field(default=4200, ge=1, le=65535)
     work_pool: str = "tidegate"
-    #: seconds between two looks of the worker for new runs
-    poll_seconds: float = Field(default=0.5, gt=0)
+    #: seconds between two looks of the worker for runs that no event told of
+    poll_seconds: float = Field(default=5.0, gt=0)
     #: flow runs that one worker executes at the same time
     worker_limit: int = Field(default=4, ge=1)
 

@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-FOLDERS = ("data_contracts", "deployments", "flows", "tasks", "tests")
+FOLDERS = ("data_contracts", "deployments", "flows", "prefect_warm", "tasks", "tests")
 LONGEST_README = 25
 
 SAYS_NOTHING = re.compile(r"(.*_)?(utils?|helpers?|common|misc)")

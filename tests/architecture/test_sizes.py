@@ -11,7 +11,7 @@ LONGEST_FUNCTION = 80
 USUAL_FUNCTION = 40
 USUAL_SHARE = 0.9
 
-FOLDERS = ("data_contracts", "flows", "tasks", "tidegate")
+FOLDERS = ("data_contracts", "flows", "prefect_warm", "tasks", "tidegate")
 
 
 def modules(folder: str) -> list[Path]:

@@ -53,9 +53,11 @@ def test_a_killed_run_leaves_nothing_lost_and_nothing_twice(
     for n, key in enumerate(keys):
         running.put(key, flights_of(year).replace("\n" + str(year) + ",1,1,", f"\n{year},1,{n + 1},"))
     stopped = running.stopped()
+    run = f"/flow_runs/{running.object(keys[0])['flow_run_id']}"
     if also_worker:
         kill(worker_of(running))
     kill(stopped)
+    wait_for(lambda: running.api(run)["state"]["name"] == "Crashed", 10, "the run is not shown as crashed")
     running.wait()
     assert [running.object(key)["state"] for key in keys] == ["loaded"] * 3
     days = running.query(

@@ -8,15 +8,17 @@ import os
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tidegate.errors import ServerUnavailableError, SettingsError
 from tidegate.prefect import server
-from tidegate.prefect.api import PrefectApi, job_template
+from tidegate.prefect.api import PrefectApi
 from tidegate.prefect.deployments import Deployments
 from tidegate.prefect.environment import prefect_environment, prepare_home, server_variables
+from tidegate.prefect.pool import ensure_pool, grace_seconds, job_template
 from tidegate.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -194,11 +196,12 @@ def test_a_pool_that_is_missing_is_made_for_this_project(
 ) -> None:
     url, answers = prefect
     answers.told["POST /work_pools/"] = [(503, {}), (201, {})]
-    calling(url, lambda api: api.ensure_pool(settings))
+    calling(url, lambda api: ensure_pool(api, settings))
     assert [call for call, _ in answers.asked] == ["GET /work_pools/tidegate", *["POST /work_pools/"] * 2]
     properties = answers.asked[-1][1]["base_job_template"]["variables"]["properties"]
     assert properties["working_dir"]["default"] == str(settings.root)
-    assert properties["command"]["default"].endswith("-m prefect.engine")
+    assert properties["preload"]["default"] == ["tidegate.prefect.warm_up"]
+    assert properties["watch"]["default"] == ["tidegate.toml", "data_contracts/**/*.py"]
     assert properties["env"]["default"]["PYTHONPATH"].startswith(str(settings.root))
 
 
@@ -209,9 +212,9 @@ def test_a_pool_keeps_what_a_person_changed_in_it(
     template = job_template(settings, None)
     template["variables"]["properties"]["env"]["default"] = {"THEIRS": "1"}
     template["variables"]["properties"]["working_dir"]["default"] = "/elsewhere"
-    answers.told["GET /work_pools/tidegate"] = [(200, {"type": "process", "base_job_template": template})]
-    answers.told["PATCH /work_pools/tidegate"] = [(200, {})]
-    calling(url, lambda api: api.ensure_pool(settings))
+    answers.told["GET /work_pools/tidegate"] = [(200, {"type": "warm", "base_job_template": template})]
+    answers.told["PATCH /work_pools/tidegate"] = [(204, "")]
+    calling(url, lambda api: ensure_pool(api, settings))
     properties = answers.asked[-1][1]["base_job_template"]["variables"]["properties"]
     assert properties["env"]["default"]["THEIRS"] == "1"
     assert properties["working_dir"]["default"] == str(settings.root)
@@ -219,10 +222,49 @@ def test_a_pool_keeps_what_a_person_changed_in_it(
 
 def test_a_pool_that_is_right_is_left_alone(settings: Settings, prefect: tuple[str, type[Answers]]) -> None:
     url, answers = prefect
-    pool = {"type": "process", "base_job_template": job_template(settings, None)}
+    pool = {"type": "warm", "base_job_template": job_template(settings, None)}
     answers.told["GET /work_pools/tidegate"] = [(200, pool)]
-    calling(url, lambda api: api.ensure_pool(settings))
+    calling(url, lambda api: ensure_pool(api, settings))
     assert len(answers.asked) == 1
+
+
+#: What `tidegate up` made before there was a warm worker.
+PROCESS_POOL = {
+    "job_configuration": {"command": "{{ command }}", "env": "{{ env }}", "working_dir": "{{ working_dir }}"},
+    "variables": {
+        "type": "object",
+        "properties": {
+            "env": {"type": "object", "default": {"PYTHONPATH": "/p", "THEIRS": "1"}},
+            "command": {"type": "string", "default": "/usr/bin/python3 -m prefect.engine"},
+            "stream_output": {"type": "boolean", "default": True},
+            "working_dir": {"type": "string", "default": "/p"},
+        },
+    },
+}
+
+
+def test_a_process_pool_of_an_earlier_version_is_made_fit_for_the_warm_worker(
+    settings: Settings, prefect: tuple[str, type[Answers]]
+) -> None:
+    url, answers = prefect
+    pool = {"type": "process", "base_job_template": PROCESS_POOL}
+    answers.told["GET /work_pools/tidegate"] = [(200, pool)]
+    answers.told["PATCH /work_pools/tidegate"] = [(204, "")]
+    calling(url, lambda api: ensure_pool(api, settings))
+    template = answers.asked[-1][1]["base_job_template"]
+    properties = template["variables"]["properties"]
+    assert properties["command"]["default"] is None
+    assert properties["env"]["default"]["THEIRS"] == "1"
+    assert properties["preload"]["default"] == ["tidegate.prefect.warm_up"]
+    assert template["job_configuration"]["preload"] == "{{ preload }}"
+    assert grace_seconds(template) == grace_seconds(job_template(settings, None))
+
+
+def test_the_pools_form_is_the_warm_workers() -> None:
+    from prefect_warm.worker import WarmWorker
+
+    shipped = json.loads(files("prefect_warm").joinpath("base_job_template.json").read_text())
+    assert shipped == WarmWorker.get_default_base_job_template()
 
 
 def test_a_pool_of_another_type_is_a_matter_of_settings(
@@ -231,7 +273,7 @@ def test_a_pool_of_another_type_is_a_matter_of_settings(
     url, answers = prefect
     answers.told["GET /work_pools/tidegate"] = [(200, {"type": "kubernetes", "base_job_template": {}})]
     with pytest.raises(SettingsError, match="work_pool"):
-        calling(url, lambda api: api.ensure_pool(settings))
+        calling(url, lambda api: ensure_pool(api, settings))
 
 
 def test_a_worker_is_there_when_it_gave_a_new_sign(prefect: tuple[str, type[Answers]]) -> None:

@@ -36,12 +36,21 @@ signal.signal(signal.SIGTERM, stop)
 open(sys.argv[1] + ".ready", "w").close()
 time.sleep(60)
 """
-#: A worker whose flow run, a process of its own, ends by itself after a moment.
+#: A worker that, told to stop, lets its flow run (a process of its own, told of SIGTERM) end first.
 WITH_RUN = """
-import subprocess
-run = "import time; time.sleep(0.7); open('stops.txt', 'a').write('run\\\\n')"
-subprocess.Popen([sys.executable, "-c", run])
+run = subprocess.Popen([sys.executable, "-c", RUN])
+def stop(*_):
+    code = run.wait()
+    with open("stops.txt", "a") as file:
+        file.write(f"run {{code}}\\nworker\\n")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
 """
+
+
+def worker_with_run(seconds: float) -> str:
+    run = f"RUN = 'import time; time.sleep({seconds})'"
+    return POLITE.format(more=f"import subprocess\n{run}\n{WITH_RUN.format()}")
 
 
 @pytest.fixture
@@ -148,23 +157,22 @@ def test_everything_starts_and_stops_in_order_and_nothing_is_left(
     assert [told.kind for told in reports if told.kind != "step"] == ["ready", "stopping", "stopped"]
 
 
-def test_a_flow_run_at_work_gets_time_to_end_before_its_worker_is_stopped(
-    settings: Settings, tiny: type[Tiny]
-) -> None:
-    tiny.codes["worker"] = POLITE.format(more=WITH_RUN)
+def test_a_worker_has_the_time_that_its_flow_run_takes_to_end(settings: Settings, tiny: type[Tiny]) -> None:
+    tiny.codes["worker"] = worker_with_run(3)
     _, reports = run(settings)
-    assert stops(settings) == ["dispatcher", "run", "worker", "server"]
-    assert any("1 flow run" in told.text for told in reports)
+    assert stops(settings) == ["dispatcher", "run 0", "worker", "server"]
+    assert any("Waiting for flow runs" in told.text for told in reports)
 
 
-def test_a_flow_run_that_takes_too_long_is_told_to_stop(
-    settings: Settings, tiny: type[Tiny], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tidegate.prefect.drain._PATIENCE", 0.2)
-    tiny.codes["worker"] = POLITE.format(more=WITH_RUN.replace("0.7", "60"))
-    code, _ = run(settings)
+def test_asked_twice_to_stop_it_tells_the_flow_run_to_stop(settings: Settings, tiny: type[Tiny]) -> None:
+    tiny.codes["worker"] = worker_with_run(60)
+
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    code, _ = run(settings, twice)
     assert code == 0
-    assert stops(settings) == ["dispatcher", "worker", "server"]
+    assert stops(settings) == ["dispatcher", f"run {-signal.SIGTERM}", "worker", "server"]
     assert left_over(settings) == []
 
 

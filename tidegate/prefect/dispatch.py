@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEPLOYMENT = "ingest/live"
-#: Seconds between two looks at a run that was created and has not claimed.
+#: Seconds between two looks at a run that was created and has not claimed, or for cancelled ones.
 _LOOK_SECONDS = 1.0
 #: Seconds between two looks for staged files that nobody needs any more.
 _CLEAN_SECONDS = 3600.0
@@ -72,6 +72,7 @@ class Dispatcher:
     _lanes: dict[str, _Lane] = field(default_factory=dict)
     _deployment_id: UUID | None = None
     _clean_at: float = 0.0
+    _cancelled_at: float = 0.0
     #: seq up to which the log was looked through for manifests
     _looked_at: int = -1
 
@@ -102,14 +103,19 @@ class Dispatcher:
 
     def _recover(self) -> None:
         ledger, settings = self.project.ledger, self.project.settings
-        cancelled = "The flow run was cancelled. Retry it, or run `tidegate backfill run --state failed`."
-        for lease in ledger.ask(queries.open_leases):
-            if self._state_type(lease.flow_run_id) is StateType.CANCELLED:
-                ledger.end_claim(lease.flow_run_id, cancelled)
+        if time.monotonic() >= self._cancelled_at:
+            self._cancelled_at = time.monotonic() + _LOOK_SECONDS
+            self._end_cancelled()
         for run in ledger.ask(queries.runs_without_lease):
             ledger.end_claim(run)
         for dead in release_dead_claims(ledger, settings):
             self._mark_crashed(dead.flow_run_id, f"{dead.reason} Its objects are pending again.")
+
+    def _end_cancelled(self) -> None:
+        cancelled = "The flow run was cancelled. Retry it, or run `tidegate backfill run --state failed`."
+        for lease in self.project.ledger.ask(queries.open_leases):
+            if self._state_type(lease.flow_run_id) is StateType.CANCELLED:
+                self.project.ledger.end_claim(lease.flow_run_id, cancelled)
 
     def _serve_or_hold(self, backlog: Backlog) -> None:
         """One dataset that can't be served, for its contract is gone or wrong, holds only itself."""

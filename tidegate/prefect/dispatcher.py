@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("tidegate.dispatcher")
 
 #: Seconds between two looks at whether another process wrote to the ledger.
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
+#: Seconds in which events gather before they are delivered: a run at work needs the server more.
+_GATHER_SECONDS = 0.5
 #: Seconds between two steps when nothing was written: claims may have died meanwhile.
 _STEP_SECONDS = 1.0
 #: Seconds between two looks for objects without a report of what is held of them.
@@ -50,6 +52,8 @@ class Process:
         self.project = project
         self.stop = threading.Event()
         self._failed = threading.Event()
+        #: something was recorded in this process
+        self._recorded = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def run(self) -> int:
@@ -85,6 +89,7 @@ class Process:
 
     def _record(self, notices: Sequence[ObjectUploaded]) -> None:
         record_uploads(self.project.ledger, self.project.registry, self.project.store, notices)
+        self._recorded.set()
 
     def _dead_letter(self, *, text: str, origin: str, error: str) -> None:
         self.project.ledger.dead_letter(text=text, origin=origin, error=error)
@@ -95,7 +100,7 @@ class Process:
     def _dispatch(self) -> None:
         with get_client(sync_client=True) as client:
             dispatcher = Dispatcher(self.project, client)
-            self._repeat(dispatcher.step, "dispatcher")
+            self._repeat(dispatcher.step, "dispatcher", self._recorded)
 
     def _report(self) -> None:
         """Write reports that runs could not write, once those runs have had the time to."""
@@ -109,19 +114,21 @@ class Process:
             sink = PrefectEventSink(self.project.ledger, client)
 
             def deliver_all() -> None:
+                self.stop.wait(_GATHER_SECONDS)
                 while not self.stop.is_set() and sink.deliver():
                     pass
 
-            self._repeat(deliver_all, "event sink")
+            self._repeat(deliver_all, "event sink", threading.Event())
 
-    def _repeat(self, step: Callable[[], None], name: str) -> None:
-        """Run `step` whenever the ledger has grown, and now and then; back off from trouble."""
+    def _repeat(self, step: Callable[[], None], name: str, news: threading.Event) -> None:
+        """Run `step` on `news`, whenever the ledger has grown, and now and then; back off from trouble."""
         failures = 0
         while not self.stop.is_set():
             try:
+                news.clear()
                 seen = self.project.ledger.last_seq()
                 step()
-                self._wait_for_change(seen)
+                self._wait_for_change(seen, news)
             except RetryableError as error:
                 failures += 1
                 if failures == 1:
@@ -133,13 +140,14 @@ class Process:
                 log.info("%s: works again", name, extra={"action": "works_again"})
                 failures = 0
 
-    def _wait_for_change(self, seen: int) -> None:
+    def _wait_for_change(self, seen: int, news: threading.Event) -> None:
         waited = 0.0
         while waited < _STEP_SECONDS and not self.stop.is_set():
             if self.project.ledger.last_seq() != seen:
                 return
             # Other processes write too, and only the database tells of it: so a short look.
-            self.stop.wait(_LOOK_SECONDS)
+            if news.wait(_LOOK_SECONDS):
+                return
             waited += _LOOK_SECONDS
 
 

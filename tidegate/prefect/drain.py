@@ -1,51 +1,55 @@
-"""Let flow runs end before their worker is stopped."""
+"""Stop the worker, and let its flow runs end first."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-import psutil
-
-from tidegate.operations.running import marked_processes, wait_until_gone
+from tidegate.operations.running import marked_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds that running flows get to end by themselves.
-_PATIENCE = 20.0
-#: Seconds for a run that was told to stop to say so to the server.
-_LAST_WORDS = 5.0
-_LOOK_SECONDS = 0.1
+    import psutil
+
+    from tidegate.prefect.processes import Child
+
+#: A worker that has nothing at work is gone before a person need be told what is waited for.
+_TELL_SECONDS = 2.0
 
 
-async def drain(mark: str, own: set[int], hurry: asyncio.Event, say: Callable[[str], None]) -> None:
-    """Wait for the flow runs' processes, those with `mark` beyond `own`, to end.
+async def stop_worker(
+    worker: Child, mark: str, own: set[int], hurry: asyncio.Event, say: Callable[[str], None]
+) -> None:
+    """Tell the worker to stop and see it gone; it lets its runs end within the pool's grace time.
 
-    After a while, or when `hurry` is set, they get SIGTERM: a run then reports itself as crashed,
-    where one that is killed would be shown as running for ever.
+    When `hurry` is set, the processes of the runs, those with `mark` beyond `own`, get SIGTERM: a
+    run then reports itself as crashed, where one that is killed would be shown as running for ever.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + _PATIENCE
-    told = 0
-    while runs := await asyncio.to_thread(_runs, mark, own):
-        if hurry.is_set() or loop.time() > deadline:
-            await asyncio.to_thread(_end, runs)
-            return
-        if len(runs) != told:
-            told = len(runs)
-            say(f"Waiting for {told} flow run{'s' if told > 1 else ''} to end (Ctrl-C again: at once)")
-        await asyncio.sleep(_LOOK_SECONDS)
+    stopped = asyncio.create_task(worker.stop())
+    hurried = asyncio.create_task(hurry.wait())
+    try:
+        await asyncio.wait({stopped, hurried}, timeout=_TELL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.done() and not hurried.done():
+            say("Waiting for flow runs to end (Ctrl-C again: at once)")
+            await asyncio.wait({stopped, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.done():
+            await asyncio.to_thread(_end, mark, own)
+        await stopped
+    finally:
+        hurried.cancel()
 
 
-def _runs(mark: str, own: set[int]) -> list[psutil.Process]:
-    return [process for process in marked_processes(mark) if process.pid not in own]
+def _end(mark: str, own: set[int]) -> None:
+    for process in marked_processes(mark):
+        if process.pid not in own:
+            _terminate(process)
 
 
-def _end(runs: list[psutil.Process]) -> None:
-    for process in runs:
-        try:
-            process.terminate()
-        except psutil.NoSuchProcess:
-            continue
-    wait_until_gone(runs, _LAST_WORDS)
+def _terminate(process: psutil.Process) -> None:
+    import psutil
+
+    try:
+        process.terminate()
+    except psutil.NoSuchProcess:
+        return

@@ -42,6 +42,11 @@ class RestartPolicy:
     start_seconds: float = 120.0
 
 
+def usual_stop_seconds() -> float:
+    """Enough for a process that has nothing to finish."""
+    return 10.0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
     """What to run, and how to know that it works."""
@@ -59,6 +64,8 @@ class Program:
     settle_seconds: float = 0.0
     #: start the process at once and hold it at its gate (`tidegate.prefect.child`) until `when`
     gated: bool = False
+    #: seconds that the process gets to stop before it is killed, asked when it is to stop
+    stop_seconds: Callable[[], float] = usual_stop_seconds
 
 
 @dataclass(slots=True)
@@ -125,14 +132,15 @@ class Child:
         await self._live(process)
         return await process.wait()
 
-    async def stop(self, patience: float) -> None:
-        """SIGTERM, and SIGKILL after `patience` seconds; returns when the process is gone."""
+    async def stop(self, patience: float | None = None) -> None:
+        """SIGTERM, and SIGKILL after `patience` (or the program's) seconds; returns when it is gone."""
         self._stopping.set()
         process = self._process
         if process is None or process.returncode is not None:
             return
         _send(process.terminate)
         try:
+            patience = self.program.stop_seconds() if patience is None else patience
             await asyncio.wait_for(process.wait(), patience)
         except TimeoutError:
             _send(process.kill)

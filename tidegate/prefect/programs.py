@@ -11,10 +11,11 @@ import psutil
 
 from tidegate.errors import ServerUnavailableError
 from tidegate.operations.running import MARK_VARIABLE, log_dir
-from tidegate.prefect.api import POOL_TYPE, PrefectApi
+from tidegate.prefect.api import PrefectApi
 from tidegate.prefect.deployments import FILE_NAME, Deployments
 from tidegate.prefect.environment import prefect_environment, server_variables
-from tidegate.prefect.processes import Child, Program
+from tidegate.prefect.pool import GRACE_SECONDS, POOL_TYPE, ensure_pool, grace_seconds
+from tidegate.prefect.processes import Child, Program, usual_stop_seconds
 from tidegate.prefect.server import HOST
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ SERVER, DISPATCHER, WORKER, DEPLOY = "server", "dispatcher", "worker", "deploy"
 #: The worker's name on the Prefect server.
 WORKER_NAME = "tidegate"
 #: Imported while the server still boots.
-_WORKER_IMPORTS = ("prefect.cli.worker", "prefect.cli._worker_utils", "prefect.workers.process")
+#: The last one makes the worker's type known, whether or not this project is installed.
+_WORKER_IMPORTS = ("prefect.cli.worker", "prefect.cli._worker_utils", "prefect_warm.worker")
 _DEPLOY_IMPORTS = ("prefect.cli.deploy._commands", "prefect.client.orchestration")
+#: Seconds beyond the runs' grace time in which the worker reports how they ended.
+_LAST_WORDS = 10.0
 #: Seconds in which a broken contract or setting shows; the server needs as long to start.
 _SETTLE = 3.0
 
@@ -45,6 +49,7 @@ class Programs:
         self._api = PrefectApi(self.api_url)
         self._server: Child | None = None
         self._pool = asyncio.Lock()
+        self._grace = GRACE_SECONDS
         self._deployments = Deployments(settings)
         self.deploy_log = log_dir(settings) / f"{DEPLOY}.log"
 
@@ -94,6 +99,7 @@ class Programs:
             SERVER,
             *("prefect", "server", "start", "--host", HOST, "--port", str(port)),
             variables=server_variables(self._settings, port),
+            preload=("tidegate.prefect.one_writer",),
             ready=self._serves,
         )
 
@@ -118,6 +124,7 @@ class Programs:
             preload=_WORKER_IMPORTS,
             when=when,
             ready=ready,
+            stop_seconds=lambda: self._grace + _LAST_WORDS,
         )
 
     def _program(
@@ -129,10 +136,12 @@ class Programs:
         when: Step | None = None,
         ready: Step | None = None,
         settle: float = 0.0,
+        stop_seconds: Callable[[], float] = usual_stop_seconds,
     ) -> Program:
         settings = self._settings
         launcher = (sys.executable, "-m", "tidegate.prefect.child", "--parent", str(os.getpid()))
-        gate = ("--gate", *(f"--preload={module}" for module in preload)) if preload else ()
+        gated = bool(preload) and when is not None
+        gate = (*(("--gate",) if gated else ()), *(f"--preload={module}" for module in preload))
         environment = prefect_environment(settings, self.api_url) | (variables or {})
         return Program(
             name=name,
@@ -143,7 +152,8 @@ class Programs:
             when=when,
             ready=ready,
             settle_seconds=settle,
-            gated=bool(preload),
+            gated=gated,
+            stop_seconds=stop_seconds,
         )
 
     async def _deploy_once(self) -> int:
@@ -172,7 +182,7 @@ class Programs:
         if self._server is not None:
             await self._server.works.wait()
         async with self._pool:
-            await self._api.ensure_pool(self._settings)
+            self._grace = grace_seconds(await ensure_pool(self._api, self._settings))
 
 
 def _listens(pid: int, port: int | None) -> bool:

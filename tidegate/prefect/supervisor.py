@@ -28,7 +28,7 @@ from tidegate.errors import TidegateError
 from tidegate.operations import running
 from tidegate.operations.running import RunningSystem
 from tidegate.prefect import server
-from tidegate.prefect.drain import drain
+from tidegate.prefect.drain import stop_worker
 from tidegate.prefect.environment import prepare_home
 from tidegate.prefect.processes import Child, rotate, tail
 from tidegate.prefect.programs import DISPATCHER, SERVER, WORKER, Programs
@@ -41,8 +41,6 @@ log = logging.getLogger("tidegate.supervisor")
 
 Kind = Literal["step", "ready", "already", "failed", "stopping", "stopped"]
 
-#: Seconds that each process gets to stop before it is killed.
-_STOP_SECONDS = 10.0
 #: Seconds that a server which is not ours gets to answer.
 _EXTERNAL_SECONDS = 15.0
 
@@ -197,14 +195,14 @@ class Supervisor:
         self._tell("stopping")
         self._report(Report("stopping", "Stopping"))
         by_name = {child.program.name: child for child in self._children}
-        own = {pid for child in self._children if (pid := child.pid)}
-        # Without a dispatcher no new run begins, and the worker has only to see its runs end:
-        # told to stop, it would kill them, and leave them Running in the UI for ever.
-        first = [by_name[name].stop(_STOP_SECONDS) for name in (DISPATCHER,) if name in by_name]
-        await asyncio.gather(*first, drain(self._mark, own, self._hurry, self._say))
-        for name in (WORKER, SERVER):
-            if name in by_name:
-                await by_name[name].stop(_STOP_SECONDS)
+        # Without a dispatcher no new run begins; the worker reports how its runs end to the server.
+        if DISPATCHER in by_name:
+            await by_name[DISPATCHER].stop()
+        if WORKER in by_name:
+            own = {pid for child in self._children if (pid := child.pid)}
+            await stop_worker(by_name[WORKER], self._mark, own, self._hurry, self._say)
+        if SERVER in by_name:
+            await by_name[SERVER].stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,39 @@
+"""A warm child without a server: how it begins and how it ends."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from prefect_warm.children import Child, Children, ChildStartError
+from prefect_warm.configuration import WarmJobConfiguration
+
+pytestmark = pytest.mark.slow
+
+
+def configuration(folder: Path, *preload: str) -> WarmJobConfiguration:
+    return WarmJobConfiguration(working_dir=folder, preload=list(preload))
+
+
+def test_a_child_ends_when_the_worker_is_gone(tmp_path: Path) -> None:
+    async def live() -> None:
+        child = Child(configuration(tmp_path).launch())
+        await child.start()
+        assert child._writer is not None
+        child._writer.close()
+        await asyncio.wait_for(child.gone(), 10)
+
+    asyncio.run(live())
+
+
+def test_a_module_that_cannot_be_imported_is_an_error_that_names_it(tmp_path: Path) -> None:
+    async def live() -> None:
+        children = Children(2, logging.getLogger(__name__))
+        try:
+            with pytest.raises(ChildStartError, match="no_such_module"):
+                await children.take(configuration(tmp_path, "no_such_module").launch())
+        finally:
+            await children.close()
+
+    asyncio.run(live())
