@@ -26,8 +26,13 @@ class Unmatched:
     """The rows for which a lookup found nothing."""
 
     lookup: Lookup
-    #: ``_record``, and unless they are kept, their own key under the names of its columns
+    #: ``_record`` and their own key under the names of its columns; when they are kept, only how many
     rows: pl.DataFrame
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self.rows.item()) if self.lookup.unmatched == "keep" else self.rows.height
 
     @property
     def missing(self) -> pl.DataFrame:
@@ -55,8 +60,9 @@ def look_up(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> tuple[pl.Laz
         how="left",
         maintain_order="left",
     )
-    told = [] if lookup.unmatched == "keep" else list(lookup.on)
-    return joined.drop(_FOUND), joined.filter(pl.col(_FOUND).is_null()).select(RECORD, *told)
+    unmatched = joined.filter(pl.col(_FOUND).is_null())
+    told = unmatched.select(pl.len()) if lookup.unmatched == "keep" else unmatched.select(RECORD, *lookup.on)
+    return joined.drop(_FOUND), told
 
 
 def rejections(found: Sequence[Unmatched], origins: Path) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from tidegate.errors import StagingUnavailableError
 from tidegate.stages.model import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from io import FileIO
     from pathlib import Path
 
@@ -45,17 +45,23 @@ class Staging:
     def write(self, frame: pl.DataFrame | pl.LazyFrame, relative: str) -> str:
         """Write a frame as Parquet under its final name only when it is whole.
 
+        Not compressed, as it is read once or twice and soon removed (docs/performance.md).
         Raises StagingUnavailableError when the disk is in the way, and what a lazy frame raises.
         """
+        self.write_beside(frame.lazy(), relative, [])
+        return relative
+
+    def write_beside(
+        self, frame: pl.LazyFrame, relative: str, others: Sequence[pl.LazyFrame]
+    ) -> list[pl.DataFrame]:
+        """`write` a frame, and give what other frames hold, each step that they share done once."""
         import polars as pl
 
         target = self.path(relative)
         part = target.with_name(target.name + ".part")
         try:
-            if isinstance(frame, pl.LazyFrame):
-                frame.sink_parquet(part, compression="zstd", compression_level=1)
-            else:
-                frame.write_parquet(part, compression="zstd", compression_level=1)
+            sink = frame.sink_parquet(part, compression="uncompressed", statistics=False, lazy=True)
+            _, *found = pl.collect_all([sink, *others], engine="streaming")
             part.replace(target)
         except BaseException as error:
             part.unlink(missing_ok=True)
@@ -63,7 +69,7 @@ class Staging:
                 msg = f"{target} could not be written: {said}. Free space on its disk or mend it, then retry."
                 raise StagingUnavailableError(msg) from error
             raise
-        return relative
+        return found
 
     @contextmanager
     def spool(self, relative: str) -> Iterator[Spool]:
