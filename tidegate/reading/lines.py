@@ -60,7 +60,7 @@ class Lines:
 def split_lines(text: bytes) -> Lines:
     """All physical lines of `text`; the last one may lack its end."""
     byte = np.frombuffer(text, dtype=np.uint8)
-    returns = text.count(b"\r")
+    returns = text.count(b"\r") if b"\r" in text else 0
     crlf = text.count(b"\r\n") if returns else 0
     lone = np.zeros(0, dtype=np.int64)
     is_end = byte == _NEWLINE

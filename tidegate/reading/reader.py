@@ -160,7 +160,7 @@ class Reading:
             self.footer.append(text.decode("utf-8", "backslashreplace"))
         lone = len(lines.lone_returns)
         ended = len(lines) - (int(lines.ends[-1]) == lines.size)
-        both = block.text.count(b"\r\n")
+        both = block.text.count(b"\r\n") if b"\r" in block.text else 0
         ends = Counter({"\r\n": both, "\r": lone, "\n": ended - both - lone})
         # A spreadsheet ends rows by CRLF and lines within a cell by LF: that is no mixture.
         ends -= block.line_ends_in_records()

@@ -5,16 +5,20 @@ The same code for a drop, a redrive, `tidegate check` and a contract's trial.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from tidegate.errors import ObjectRejectedError
 from tidegate.reading import LINE, RECORD, REJECTION_SCHEMA, LineKind, open_reading
-from tidegate.stages.check import check, is_rowwise
+from tidegate.stages.check import check, is_rowwise, runs_own_code
 from tidegate.stages.parse import Parsed, parse
+from tidegate.stages.pipeline import worked_on
 from tidegate.stages.schema import file_columns
 from tidegate.stages.totals import TotalsCheck
 
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 
     from tidegate.contracts import Contract
     from tidegate.reading import Block, Reading
+
+
+#: Beyond this reading, which one thread does, takes longer than judging.
+_MOST_WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,16 @@ class Part:
     records: int
     #: ``record``, ``line``, ``offset`` and ``raw`` of the valid records; None unless asked for
     origins: pl.DataFrame | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A part, and what it adds to what is told of the whole file."""
+
+    part: Part
+    parsed: Parsed
+    rejected: int
+    lines: Counter[LineKind]
 
 
 @dataclass(kw_only=True)
@@ -76,20 +94,22 @@ class FileCheck:
         self.records, self.rejected, self.lines = 0, 0, Counter(self.reading.head.kinds)
         blocks = self.reading.blocks(patient=self.patient)
         groups = ([block] for block in blocks) if is_rowwise(self.contract) else iter([list(blocks)])
-        judged = False
-        for group in groups:
-            judged = True
-            yield self._judge(group, columns, totals)
-        if not judged:
-            yield self._judge([], columns, totals)
+        judged = worked_on(groups, partial(self._judge, columns), workers=_workers(self.contract))
+        first = next(judged, None)
+        for one in chain([first or self._judge(columns, [])], judged):
+            totals.add(one.parsed, one.part.records)
+            self.records += one.part.records
+            self.rejected += one.rejected
+            self.lines.update(one.lines)
+            yield one.part
         totals.settle(self.reading.footer, self.manifest, delimiter=self.reading.dialect["delimiter"])
 
-    def _judge(self, blocks: Sequence[Block], columns: dict[str, pl.DataType], totals: TotalsCheck) -> Part:
+    def _judge(self, columns: dict[str, pl.DataType], blocks: Sequence[Block]) -> _Judged:
+        """Judge some blocks; several threads may do so at a time."""
         own = pl.DataFrame(schema={RECORD: pl.Int64, LINE: pl.Int64, **dict.fromkeys(columns, pl.String)})
         # In one chunk: with more, Polars 2.1 panics in some text functions ("i < self.len()").
         text = pl.concat([own, *(block.rows for block in blocks)], rechunk=True)
         parsed = parse(text, columns, self.contract)
-        totals.add(parsed, sum(block.records for block in blocks))
         broken = pl.concat([parsed.unread, check(parsed, self.contract)])
         bad = broken["record"].unique(maintain_order=True).sort()
         rejections = [_with_origins(block, broken, bad) for block in blocks] if len(bad) else []
@@ -97,15 +117,14 @@ class FileCheck:
         together = pl.concat([pl.DataFrame(schema=REJECTION_SCHEMA), *rejections, *damaged])
         if damaged and rejections:
             together = together.sort("record", maintain_order=True)
+        lines: Counter[LineKind] = Counter()
         for block in blocks:
             kinds = block.line_kinds(_within(block, bad))
-            self.lines.update({LineKind(kind): count for kind, count in _counted(kinds)})
-        records = sum(block.records for block in blocks)
-        self.records += records
-        self.rejected += len(bad) + sum(frame.height for frame in damaged)
+            lines.update({LineKind(kind): count for kind, count in _counted(kinds)})
         valid = _without(parsed, bad)
         origins = _origins(blocks, valid[RECORD]) if self.with_origins else None
-        return Part(valid, together, records, origins)
+        part = Part(valid, together, sum(block.records for block in blocks), origins)
+        return _Judged(part, parsed, len(bad) + sum(frame.height for frame in damaged), lines)
 
 
 def check_file(
@@ -143,6 +162,11 @@ def too_bad(contract: Contract, rejected: int, read: int, commonest: str) -> Obj
         msg = f"The file has a header and no rows; it may not empty the table {contract.name}."
         return ObjectRejectedError(msg, rule="no_rows")
     return None
+
+
+def _workers(contract: Contract) -> int:
+    """How many threads judge at a time, while one more reads; a contract's own code runs in one."""
+    return 1 if runs_own_code(contract) else max(1, min(os.cpu_count() or 1, _MOST_WORKERS) - 1)
 
 
 def _without(parsed: Parsed, bad: pl.Series) -> pl.DataFrame:
