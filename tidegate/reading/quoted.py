@@ -37,8 +37,17 @@ class Judged:
 
 
 def judge_quoted(
-    text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64], grammar: Grammar
+    text: bytes,
+    byte: NDArray[np.uint8],
+    lines: Lines,
+    indexes: NDArray[np.int64],
+    grammar: Grammar,
+    quotes: tuple[NDArray[np.int64], NDArray[np.int64]],
+    divided: NDArray[np.int32],
 ) -> Judged:
+    """Judge these lines. `quotes`: where a quote stands, and in which line; `divided`: into how many
+    parts its delimiters divide each line of the text, quotes aside.
+    """
     nothing = np.zeros(0, dtype=np.int64)
     if not len(indexes):
         return Judged(
@@ -51,7 +60,8 @@ def judge_quoted(
             after_close=nothing,
             closes_badly=np.zeros(0, dtype=np.bool_),
         )
-    at_sight, counts = _at_sight(byte, lines, indexes, grammar)
+    at_sight, inside = _at_sight(byte, lines, indexes, grammar, *quotes)
+    counts = divided[at_sight] - inside
     right = counts == grammar.width
     others = indexes[np.isin(indexes, at_sight, invert=True)] if len(at_sight) else indexes
     rest = pl.DataFrame({"line": others, "text": line_texts(text, byte, lines, others)})
@@ -76,17 +86,22 @@ def judge_quoted(
 
 
 def _at_sight(
-    byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64], grammar: Grammar
+    byte: NDArray[np.uint8],
+    lines: Lines,
+    indexes: NDArray[np.int64],
+    grammar: Grammar,
+    quotes: NDArray[np.int64],
+    line: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Those of the lines whose every second quote begins a field and the others end it; their fields.
+    """Those of the lines whose every second quote begins a field and the others end it.
 
-    So are nearly all lines with quotes, and no text of them needs to be looked at.
+    And how many delimiters each has within quotes. So are nearly all lines with quotes, and no text of
+    them needs to be looked at.
     """
-    quotes = np.flatnonzero(byte == (grammar.quote or b"")[0])
-    line = np.searchsorted(lines.starts, quotes, side="right") - 1
-    wanted = np.zeros(len(lines), dtype=np.bool_)
-    wanted[indexes] = True
-    quotes, line = quotes[wanted[line]], line[wanted[line]]
+    if len(indexes) < len(lines):
+        wanted = np.zeros(len(lines), dtype=np.bool_)
+        wanted[indexes] = True
+        quotes, line = quotes[wanted[line]], line[wanted[line]]
     firsts = np.flatnonzero(np.diff(line, prepend=-1))
     numbers = np.diff(firsts, append=len(line))
     opens = (np.arange(len(line)) - np.repeat(firsts, numbers)) % 2 == 0
@@ -94,13 +109,15 @@ def _at_sight(
     begins = (quotes == lines.starts[line]) | delimiter[np.maximum(quotes - 1, 0)]
     ends = (quotes + 1 == lines.ends[line]) | delimiter[np.minimum(quotes + 1, len(byte) - 1)]
     good = (numbers % 2 == 0) & np.logical_and.reduceat(np.where(opens, begins, ends), firsts)
-    quotes, line = quotes[np.repeat(good, numbers)], line[np.repeat(good, numbers)]
+    if not good.all():
+        kept = np.repeat(good, numbers)
+        quotes, line = quotes[kept], line[kept]
     if not len(quotes):
         return quotes, quotes
-    within = np.add.reduceat(delimiter, quotes, dtype=np.int64)[::2]
+    within = np.add.reduceat(delimiter, quotes, dtype=np.int32)[::2]
+    inside = np.bincount(line[::2], weights=within, minlength=len(lines)).astype(np.int64)
     at_sight = line[np.flatnonzero(np.diff(line, prepend=-1))]
-    inside = np.bincount(line[::2], weights=within, minlength=len(lines))[at_sight].astype(np.int64)
-    return at_sight, lines.count(byte, grammar.delimiter[0])[at_sight] + 1 - inside
+    return at_sight, inside[at_sight]
 
 
 def _parted(frame: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -111,6 +128,8 @@ def _parted(frame: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFra
 
 
 def _field_counts(texts: pl.Series, grammar: Grammar) -> NDArray[np.int64]:
+    if not texts.len():
+        return np.zeros(0, dtype=np.int64)
     unquoted = texts.str.replace_all(grammar.quoted_part, "")
     delimiters = unquoted.str.count_matches(grammar.delimiter.decode(), literal=True)
     return delimiters.cast(pl.Int64).to_numpy() + 1

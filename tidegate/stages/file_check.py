@@ -106,10 +106,7 @@ class FileCheck:
 
     def _judge(self, columns: dict[str, pl.DataType], blocks: Sequence[Block]) -> _Judged:
         """Judge some blocks; several threads may do so at a time."""
-        own = pl.DataFrame(schema={RECORD: pl.Int64, LINE: pl.Int64, **dict.fromkeys(columns, pl.String)})
-        # In one chunk: with more, Polars 2.1 panics in some text functions ("i < self.len()").
-        text = pl.concat([own, *(block.rows for block in blocks)], rechunk=True)
-        parsed = parse(text, columns, self.contract)
+        parsed = parse(_text(blocks, columns), columns, self.contract)
         broken = pl.concat([parsed.unread, check(parsed, self.contract)])
         bad = broken["record"].unique(maintain_order=True).sort()
         rejections = [_with_origins(block, broken, bad) for block in blocks] if len(bad) else []
@@ -167,6 +164,12 @@ def too_bad(contract: Contract, rejected: int, read: int, commonest: str) -> Obj
 def _workers(contract: Contract) -> int:
     """How many threads judge at a time, while one more reads; a contract's own code runs in one."""
     return 1 if runs_own_code(contract) else max(1, min(os.cpu_count() or 1, _MOST_WORKERS) - 1)
+
+
+def _text(blocks: Sequence[Block], columns: dict[str, pl.DataType]) -> pl.DataFrame:
+    own = pl.DataFrame(schema={RECORD: pl.Int64, LINE: pl.Int64, **dict.fromkeys(columns, pl.String)})
+    # In one chunk: with more, Polars 2.1 panics in some text functions ("i < self.len()").
+    return pl.concat([own, *(block.rows for block in blocks)], rechunk=True)
 
 
 def _without(parsed: Parsed, bad: pl.Series) -> pl.DataFrame:
