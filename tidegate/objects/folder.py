@@ -15,7 +15,7 @@ import stat
 import time
 import uuid
 from collections import deque
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -125,6 +125,18 @@ class FolderStore(ObjectStore):
             if left:
                 self._changed(obj, os.fstat(file.fileno()))
         return copy.sha256
+
+    @contextmanager
+    def at_hand(self, obj: ObjectVersion) -> Iterator[Path | None]:
+        """Linux gives an open file a path of its own, whatever is put in the file's place meanwhile."""
+        with ExitStack() as stack:
+            with self._reading(obj.key):
+                file = stack.enter_context(self._file(obj))
+            path = Path(f"/proc/self/fd/{file.fileno()}")
+            try:
+                yield path if path.exists() else None
+            finally:
+                self._require_version(obj, os.fstat(file.fileno()))
 
     def put(self, source: Path, key: str) -> ObjectVersion:
         relative = self._relative(key)
@@ -271,16 +283,21 @@ class FolderStore(ObjectStore):
     @contextmanager
     def _opened(self, obj: ObjectVersion) -> Iterator[BinaryIO]:
         """The file of exactly `obj`; at the end, make sure that it stayed so while it was read."""
+        with self._reading(obj.key), self._file(obj) as file:
+            yield file
+            self._require_version(obj, os.fstat(file.fileno()))
+
+    @contextmanager
+    def _file(self, obj: ObjectVersion) -> Iterator[BinaryIO]:
+        """The file of exactly `obj`, as it is when the block begins."""
         self.stat(obj.key)
         # a file behind a link is opened at its own place, which `stat` found to be in the landing
         path = os.path.realpath(self.root / self._relative(obj.key))
-        with self._reading(obj.key):
-            # NONBLOCK: opening a pipe that has just taken the file's place must not wait for a writer
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb", buffering=0) as file:
-                self._require_version(obj, os.fstat(descriptor))
-                yield file
-                self._require_version(obj, os.fstat(descriptor))
+        # NONBLOCK: opening a pipe that has just taken the file's place must not wait for a writer
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            self._require_version(obj, os.fstat(descriptor))
+            yield file
 
     def _require_version(self, obj: ObjectVersion, status: os.stat_result) -> None:
         if _version_text(status) != obj.version:

@@ -68,6 +68,8 @@ class FileCheck:
     manifest: Callable[[], bytes] | None = None
     #: whether valid records are wanted as they stand in the file, too
     with_origins: bool = False
+    #: told now and then how many of the file's bytes were read, from a thread that reads ahead
+    taken: Callable[[int], object] | None = None
     records: int = 0
     rejected: int = 0
     #: physical lines by kind; they add up to the lines of the file
@@ -92,7 +94,7 @@ class FileCheck:
         columns = file_columns(self.contract)
         totals = TotalsCheck(self.contract, columns)
         self.records, self.rejected, self.lines = 0, 0, Counter(self.reading.head.kinds)
-        blocks = self.reading.blocks(patient=self.patient)
+        blocks = self.reading.blocks(patient=self.patient, taken=self.taken)
         groups = ([block] for block in blocks) if is_rowwise(self.contract) else iter([list(blocks)])
         judged = worked_on(groups, partial(self._judge, columns), workers=_workers(self.contract))
         first = next(judged, None)
@@ -131,6 +133,7 @@ def check_file(
     patient: bool = False,
     manifest: Callable[[], bytes] | None = None,
     with_origins: bool = False,
+    taken: Callable[[int], object] | None = None,
 ) -> FileCheck:
     """Open a file for checking. ObjectRejectedError when it can't be read as the contract says."""
     reading = open_reading(
@@ -141,7 +144,12 @@ def check_file(
         called=f"contract {contract.name} {contract.version}",
     )
     return FileCheck(
-        reading=reading, contract=contract, patient=patient, manifest=manifest, with_origins=with_origins
+        reading=reading,
+        contract=contract,
+        patient=patient,
+        manifest=manifest,
+        with_origins=with_origins,
+        taken=taken,
     )
 
 
