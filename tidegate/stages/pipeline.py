@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from concurrent.futures import Future
 
 Thing = TypeVar("Thing")
@@ -21,14 +20,17 @@ def worked_on(things: Iterator[Thing], work: Callable[[Thing], Result], *, worke
     One thread makes the next thing while `workers` others work; at most two things a worker are on
     their way. An error of making or working is raised in its place. One thing alone needs no thread.
     """
-    first = list(islice(things, 2))
-    if len(first) == 1:
-        yield work(first[0])
-    if len(first) <= 1:
+    first, error = _make(things)
+    second, error = _make(things) if first is not None else (None, error)
+    if first is not None and second is None:
+        yield work(first)
+    if error is not None:
+        raise error
+    if first is None or second is None:
         return
     threads = ThreadPoolExecutor(workers + 1, thread_name_prefix="tidegate")
     try:
-        yield from _in_order(first, things, work, threads, 2 * workers)
+        yield from _in_order((first, second), things, work, threads, 2 * workers)
     finally:
         threads.shutdown(cancel_futures=True)
 
