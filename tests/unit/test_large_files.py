@@ -173,7 +173,10 @@ def test_a_file_that_goes_away_while_it_is_checked_is_read_to_its_end(
 
     def meddle(_: int) -> None:
         for one in files:
-            _ = other.replace(one) if replace else one.unlink()
+            if replace:
+                other.replace(one)
+            else:
+                one.unlink()
 
     verdict = validate(claimed(store.stat("calls/may.csv")), contract(), store, staging, progress=meddle)
     assert (verdict.state, verdict.rows_read) == (VerdictState.PASSED, ROWS)

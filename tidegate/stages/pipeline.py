@@ -14,7 +14,9 @@ Thing = TypeVar("Thing")
 Result = TypeVar("Result")
 
 
-def worked_on(things: Iterator[Thing], work: Callable[[Thing], Result], *, workers: int) -> Iterator[Result]:
+def worked_on(
+    things: Iterator[Thing], work: Callable[[Thing], Result], *, workers: int
+) -> Generator[Result, None, None]:
     """`work` of each of the things, in their order, as ``map`` gives it, but done ahead by threads.
 
     One thread makes the next thing while `workers` others work; at most two things a worker are on
