@@ -337,6 +337,41 @@ def test_a_file_that_goes_away_while_it_is_copied_is_still_copied_whole(
     assert (tmp_path / "copy").read_bytes() == b"x" * 3_000_000
 
 
+@pytest.mark.parametrize("new", [b"", b"y", b"yy"], ids=["truncated", "same size", "grown"])
+def test_a_file_changed_while_it_is_at_hand_is_overwritten(store: FolderStore, new: bytes) -> None:
+    path = drop(store, "a.csv", b"x")
+    os.utime(path, ns=(1, 1))
+
+    def read_while_it_changes() -> None:
+        with store.at_hand(store.stat("a.csv")) as there:
+            assert there is not None
+            assert there.read_bytes() == b"x"
+            path.write_bytes(new)
+            assert there.read_bytes() == new
+
+    with pytest.raises(ObjectOverwrittenError, match="no longer the version"):
+        read_while_it_changes()
+
+
+@pytest.mark.parametrize("replace", [True, False], ids=["replaced", "deleted"])
+def test_a_file_that_goes_away_while_it_is_at_hand_is_still_there(store: FolderStore, replace: bool) -> None:
+    path = drop(store, "a.csv", b"x")
+    other = drop(store, "b.csv", b"y")
+    with store.at_hand(store.stat("a.csv")) as there:
+        if replace:
+            other.replace(path)
+        else:
+            path.unlink()
+        assert there is not None
+        assert there.read_bytes() == b"x"
+
+
+def test_trouble_of_others_is_not_put_down_to_the_landing(store: FolderStore) -> None:
+    drop(store, "a.csv", b"x")
+    with pytest.raises(OSError, match="no room"), store.at_hand(store.stat("a.csv")):
+        raise OSError(28, "no room")
+
+
 def test_a_file_without_rights_is_rejected(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     obj = store.put(drop(store, "source.csv"), "a.csv")
 

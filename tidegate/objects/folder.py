@@ -10,12 +10,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
 import stat
-import time
 import uuid
 from collections import deque
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,9 +26,10 @@ from tidegate.errors import (
     SettingsError,
     StoreUnavailableError,
 )
-from tidegate.objects.copying import BLOCK, Target, open_source, whole_copy
+from tidegate.objects.copying import BLOCK, Target, whole_copy
 from tidegate.objects.filenames import is_in_progress, key_of, relative_of
 from tidegate.objects.model import ObjectVersion
+from tidegate.objects.putting import copy_durably, step_after
 from tidegate.objects.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: nanoseconds by which the kernel's clock for files may lag, twice over
-_COARSE = 20_000_000
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 
@@ -126,6 +123,18 @@ class FolderStore(ObjectStore):
                 self._changed(obj, os.fstat(file.fileno()))
         return copy.sha256
 
+    @contextmanager
+    def at_hand(self, obj: ObjectVersion) -> Iterator[Path | None]:
+        """Linux gives an open file a path of its own, whatever is put in the file's place meanwhile."""
+        with ExitStack() as stack:
+            with self._reading(obj.key):
+                file = stack.enter_context(self._file(obj))
+            path = Path(f"/proc/self/fd/{file.fileno()}")
+            try:
+                yield path if path.exists() else None
+            finally:
+                self._require_version(obj, os.fstat(file.fileno()))
+
     def put(self, source: Path, key: str) -> ObjectVersion:
         relative = self._relative(key)
         path = self.root / relative
@@ -143,8 +152,8 @@ class FolderStore(ObjectStore):
             if not self._is_straight(path.parent):
                 self._reject(key, path.parent)
             try:
-                _copy_durably(source, part)
-                status = _step_after(part, path)
+                copy_durably(source, part)
+                status = step_after(part, path)
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
@@ -271,16 +280,21 @@ class FolderStore(ObjectStore):
     @contextmanager
     def _opened(self, obj: ObjectVersion) -> Iterator[BinaryIO]:
         """The file of exactly `obj`; at the end, make sure that it stayed so while it was read."""
+        with self._reading(obj.key), self._file(obj) as file:
+            yield file
+            self._require_version(obj, os.fstat(file.fileno()))
+
+    @contextmanager
+    def _file(self, obj: ObjectVersion) -> Iterator[BinaryIO]:
+        """The file of exactly `obj`, as it is when the block begins."""
         self.stat(obj.key)
         # a file behind a link is opened at its own place, which `stat` found to be in the landing
         path = os.path.realpath(self.root / self._relative(obj.key))
-        with self._reading(obj.key):
-            # NONBLOCK: opening a pipe that has just taken the file's place must not wait for a writer
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb", buffering=0) as file:
-                self._require_version(obj, os.fstat(descriptor))
-                yield file
-                self._require_version(obj, os.fstat(descriptor))
+        # NONBLOCK: opening a pipe that has just taken the file's place must not wait for a writer
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            self._require_version(obj, os.fstat(descriptor))
+            yield file
 
     def _require_version(self, obj: ObjectVersion, status: os.stat_result) -> None:
         if _version_text(status) != obj.version:
@@ -371,30 +385,3 @@ def _moment(nanoseconds: int) -> datetime:
         return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC) if nanoseconds > 0 else datetime.min.replace(tzinfo=UTC)
-
-
-def _copy_durably(source: Path, part: Path) -> None:
-    with open_source(source) as reader, part.open("xb") as writer:
-        shutil.copyfileobj(reader, writer, BLOCK)
-        writer.flush()
-        os.fsync(writer.fileno())
-
-
-def _step_after(part: Path, path: Path) -> os.stat_result:
-    """Give `part` a later time than the file at `path`, or equal sizes would make equal versions.
-
-    And one that is a little past: the time of the renaming, which the kernel takes from a coarse
-    clock, is then later, and that is how a watcher knows a file that was moved in.
-    """
-    try:
-        before = path.lstat().st_mtime_ns
-    except FileNotFoundError:
-        before = 0
-    status = part.stat()
-    for step in (1, 1_000, 1_000_000, 2_000_000_000):  # disks keep times as coarsely as two seconds
-        stamp = max(time.time_ns() - _COARSE, before + step)
-        os.utime(part, ns=(stamp, stamp))
-        status = part.stat()
-        if status.st_mtime_ns > before:
-            break
-    return status

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from tidegate.errors import ObjectRejectedError, SettingsError
@@ -67,6 +68,15 @@ class ObjectStore(Protocol):
         A file is whole or not there; what is in memory counts only when this returns. The copy holds
         the stored bytes: nothing is unpacked on the way.
         """
+
+    @contextmanager
+    def at_hand(self, obj: ObjectVersion) -> Iterator[Path | None]:
+        """A path that exactly this version can be read under within the block; None: it must be fetched.
+
+        ObjectOverwrittenError at the end of the block when the object was changed meanwhile: what was
+        read is then worth nothing.
+        """
+        yield None
 
     def put(self, source: Path, key: str) -> ObjectVersion:
         """Upload a file so that watchers see it only when it is whole; return what was created."""

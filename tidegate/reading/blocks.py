@@ -93,7 +93,9 @@ def _fields(text: bytes, lines: Lines, marks: Marks, rules: Rules) -> tuple[pl.D
 def _may_hold(text: bytes, names: Sequence[str], grammar: Grammar) -> bool:
     """False only where a record of these names can't be in the text; far sooner known than by its fields."""
     marks = {mark.decode() for mark in (grammar.quote, grammar.escape) if mark is not None}
-    return all(name.encode() in text for name in names if marks.isdisjoint(name))
+    # The longest first: it is found missing soonest, and mostly that is all there is to find.
+    longest = sorted(names, key=len, reverse=True)
+    return all(name.encode() in text for name in longest if marks.isdisjoint(name))
 
 
 def _refuse_headers(

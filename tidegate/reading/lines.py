@@ -37,10 +37,15 @@ class Lines:
             return np.zeros(0, dtype=np.int32)
         return np.add.reduceat(byte == mark, self.starts, dtype=np.int32)
 
+    def places(self, byte: NDArray[np.uint8], mark: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where a byte stands that is no line end, and in which line each time."""
+        found = np.flatnonzero(byte == mark)
+        return found, np.searchsorted(self.starts, found, side="right") - 1
+
     def having(self, byte: NDArray[np.uint8], mark: int) -> NDArray[np.bool_]:
         """Which lines hold a byte that is no line end."""
         found = np.zeros(len(self.starts), dtype=np.bool_)
-        found[np.searchsorted(self.starts, np.flatnonzero(byte == mark), side="right") - 1] = True
+        found[self.places(byte, mark)[1]] = True
         return found
 
     def first(self, number: int, size: int) -> Lines:
@@ -60,7 +65,7 @@ class Lines:
 def split_lines(text: bytes) -> Lines:
     """All physical lines of `text`; the last one may lack its end."""
     byte = np.frombuffer(text, dtype=np.uint8)
-    returns = text.count(b"\r")
+    returns = text.count(b"\r") if b"\r" in text else 0
     crlf = text.count(b"\r\n") if returns else 0
     lone = np.zeros(0, dtype=np.int64)
     is_end = byte == _NEWLINE

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 #: So many lines at the end of an object may be its footer.
 FOOTER_LINES = 1_000
 _BLANKS = b" \t"
+_NO_LINES = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,13 +95,15 @@ def mark_fast(text: bytes, lines: Lines, rules: Rules, beyond: int | None) -> Ma
     spoilt = _spoilt(text, byte, lines, rules)
     fields = lines.count(byte, grammar.delimiter[0]) + 1
     has_quotes = np.zeros(len(lines), dtype=np.bool_)
+    quotes = (_NO_LINES, _NO_LINES)
     if grammar.quote is not None and grammar.quote in text:
-        has_quotes = lines.having(byte, grammar.quote[0])
+        quotes = lines.places(byte, grammar.quote[0])
+        has_quotes[quotes[1]] = True
     plain = candidate & ~has_quotes
     sound = plain & (fields == grammar.width)
     wrong = plain & ~sound
     quoted = candidate & has_quotes
-    judged = judge_quoted(text, byte, lines, np.flatnonzero(quoted & ~spoilt), grammar)
+    judged = judge_quoted(text, byte, lines, np.flatnonzero(quoted & ~spoilt), grammar, quotes, fields)
     sound[judged.sound] = True
     wrong[judged.wrong] = True
     fields[judged.wrong] = judged.fields
@@ -114,7 +117,9 @@ def mark_fast(text: bytes, lines: Lines, rules: Rules, beyond: int | None) -> Ma
         _note_too_long(marks, index, rules)
     free = ~inside & ~spoilt
     marks.plain = np.flatnonzero(sound & free)
-    _note_lines(marks, np.flatnonzero(wrong & free), "fields", _count_messages(fields[wrong & free], grammar))
+    if wrong.any():
+        number = fields[wrong & free]
+        _note_lines(marks, np.flatnonzero(wrong & free), "fields", _count_messages(number, grammar))
     _note_lines(marks, judged.stray[free[judged.stray]], "quoting", STRAY)
     _note_lines(marks, judged.after_close[free[judged.after_close]], "quoting", AFTER_CLOSE)
     _note_lines(marks, broken[free[broken]], "quoting", UNCLOSED)

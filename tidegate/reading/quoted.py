@@ -37,8 +37,17 @@ class Judged:
 
 
 def judge_quoted(
-    text: bytes, byte: NDArray[np.uint8], lines: Lines, indexes: NDArray[np.int64], grammar: Grammar
+    text: bytes,
+    byte: NDArray[np.uint8],
+    lines: Lines,
+    indexes: NDArray[np.int64],
+    grammar: Grammar,
+    quotes: tuple[NDArray[np.int64], NDArray[np.int64]],
+    divided: NDArray[np.int32],
 ) -> Judged:
+    """Judge these lines. `quotes`: where a quote stands, and in which line; `divided`: into how many
+    parts its delimiters divide each line of the text, quotes aside.
+    """
     nothing = np.zeros(0, dtype=np.int64)
     if not len(indexes):
         return Judged(
@@ -51,25 +60,64 @@ def judge_quoted(
             after_close=nothing,
             closes_badly=np.zeros(0, dtype=np.bool_),
         )
-    every = line_texts(text, byte, lines, indexes)
-    rest = pl.DataFrame({"line": indexes, "text": every})
-    closes_badly = np.zeros(len(indexes), dtype=np.bool_)
+    at_sight, inside = _at_sight(byte, lines, indexes, grammar, *quotes)
+    counts = divided[at_sight] - inside
+    right = counts == grammar.width
+    others = indexes[np.isin(indexes, at_sight, invert=True)] if len(at_sight) else indexes
+    rest = pl.DataFrame({"line": others, "text": line_texts(text, byte, lines, others)})
     sound, rest = _parted(rest, grammar.sound_line)
     wrong, rest = _parted(rest, grammar.whole_line)
     opened, rest = _parted(rest, grammar.open_line)
     stray, rest = _parted(rest, grammar.stray_line)
+    closes_badly = np.zeros(len(indexes), dtype=np.bool_)
     if opened.height:
+        every = line_texts(text, byte, lines, indexes)
         closes_badly = every.str.contains(grammar.badly_closing_line).to_numpy()
     return Judged(
         lines=indexes,
-        sound=sound["line"].to_numpy(),
-        wrong=wrong["line"].to_numpy(),
-        fields=_field_counts(wrong["text"], grammar),
+        sound=np.concatenate((at_sight[right], sound["line"].to_numpy())),
+        wrong=np.concatenate((at_sight[~right], wrong["line"].to_numpy())),
+        fields=np.concatenate((counts[~right], _field_counts(wrong["text"], grammar))),
         open=opened["line"].to_numpy(),
         stray=stray["line"].to_numpy(),
         after_close=rest["line"].to_numpy(),
         closes_badly=closes_badly,
     )
+
+
+def _at_sight(
+    byte: NDArray[np.uint8],
+    lines: Lines,
+    indexes: NDArray[np.int64],
+    grammar: Grammar,
+    quotes: NDArray[np.int64],
+    line: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Those of the lines whose every second quote begins a field and the others end it.
+
+    And how many delimiters each has within quotes. So are nearly all lines with quotes, and no text of
+    them needs to be looked at.
+    """
+    if len(indexes) < len(lines):
+        wanted = np.zeros(len(lines), dtype=np.bool_)
+        wanted[indexes] = True
+        quotes, line = quotes[wanted[line]], line[wanted[line]]
+    firsts = np.flatnonzero(np.diff(line, prepend=-1))
+    numbers = np.diff(firsts, append=len(line))
+    opens = (np.arange(len(line)) - np.repeat(firsts, numbers)) % 2 == 0
+    delimiter = byte == grammar.delimiter[0]
+    begins = (quotes == lines.starts[line]) | delimiter[np.maximum(quotes - 1, 0)]
+    ends = (quotes + 1 == lines.ends[line]) | delimiter[np.minimum(quotes + 1, len(byte) - 1)]
+    good = (numbers % 2 == 0) & np.logical_and.reduceat(np.where(opens, begins, ends), firsts)
+    if not good.all():
+        kept = np.repeat(good, numbers)
+        quotes, line = quotes[kept], line[kept]
+    if not len(quotes):
+        return quotes, quotes
+    within = np.add.reduceat(delimiter, quotes, dtype=np.int32)[::2]
+    inside = np.bincount(line[::2], weights=within, minlength=len(lines)).astype(np.int64)
+    at_sight = line[np.flatnonzero(np.diff(line, prepend=-1))]
+    return at_sight, inside[at_sight]
 
 
 def _parted(frame: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -80,6 +128,8 @@ def _parted(frame: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFra
 
 
 def _field_counts(texts: pl.Series, grammar: Grammar) -> NDArray[np.int64]:
+    if not texts.len():
+        return np.zeros(0, dtype=np.int64)
     unquoted = texts.str.replace_all(grammar.quoted_part, "")
     delimiters = unquoted.str.count_matches(grammar.delimiter.decode(), literal=True)
     return delimiters.cast(pl.Int64).to_numpy() + 1

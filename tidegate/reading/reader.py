@@ -28,7 +28,7 @@ from tidegate.reading.model import RECORD_LIMIT, LineKind, Place
 from tidegate.reading.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tidegate.contracts import Columns, Dialect
@@ -49,14 +49,23 @@ class _Text:
     #: length of the byte order mark
     mark: int
 
-    def chunks(self, size: int) -> Iterator[tuple[bytes, bool]]:
-        """Pieces of the text, and whether each is the last; the last may be empty."""
+    def chunks(
+        self, size: int, *, taken: Callable[[int], object] | None = None
+    ) -> Iterator[tuple[bytes, bool]]:
+        """Pieces of the text, and whether each is the last; the last may be empty.
+
+        `taken` is told before each how many of the object's bytes, as they are stored, were read.
+        """
         transcoder = Transcoder(self.encoding)
         with self.source.open() as stream:
             stream.read(self.mark)
-            while len(chunk := stream.read(size)) == size:
-                yield transcoder.utf8(chunk), False
-            yield transcoder.utf8(chunk, final=True), True
+            final = False
+            while not final:
+                chunk = stream.read(size)
+                final = len(chunk) < size
+                if taken is not None:
+                    taken(stream.position)
+                yield transcoder.utf8(chunk, final=final), final
 
 
 @dataclass(kw_only=True)
@@ -116,15 +125,18 @@ class Reading:
             fields.add("line_end")
         return sorted(fields)
 
-    def blocks(self, *, patient: bool = False) -> Iterator[Block]:
+    def blocks(
+        self, *, patient: bool = False, taken: Callable[[int], object] | None = None
+    ) -> Iterator[Block]:
         """The records in order, with all lines around them; `patient` walks every record.
 
+        `taken` is told now and then how many of the object's bytes, as they are stored, were read.
         Raises ObjectRejectedError when the compressed data turns out to be damaged.
         """
         self.lines, self.footer = Counter(self.head.kinds), []
         place = self.place_of_body()
         pending = _Pending(self.text, len(self.head.text), self.rules.record_limit)
-        for chunk, final in self.text.chunks(self.block_bytes):
+        for chunk, final in self.text.chunks(self.block_bytes, taken=taken):
             pending.add(chunk)
             while True:
                 whole, beyond = pending.whole(final=final)
@@ -162,7 +174,7 @@ class Reading:
             self.footer.append(text.decode("utf-8", "backslashreplace"))
         lone = len(lines.lone_returns)
         ended = len(lines) - (int(lines.ends[-1]) == lines.size)
-        both = block.text.count(b"\r\n")
+        both = block.text.count(b"\r\n") if b"\r" in block.text else 0
         ends = Counter({"\r\n": both, "\r": lone, "\n": ended - both - lone})
         # A spreadsheet ends rows by CRLF and lines within a cell by LF: that is no mixture.
         ends -= block.line_ends_in_records()

@@ -83,6 +83,11 @@ class Stream:
                 raise
             raise self._damaged(error) from error
 
+    @property
+    def position(self) -> int:
+        """How many of the object's bytes, as they are stored, were taken so far."""
+        return self._raw.tell()
+
     def _damaged(self, error: Exception) -> ObjectRejectedError:
         msg = f"The {self._compression} data is damaged or cut off ({error}). Upload the file again."
         return ObjectRejectedError(msg, rule="compression")

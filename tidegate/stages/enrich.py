@@ -79,9 +79,9 @@ def held_for_reference(verdict: Verdict, contract: Contract, pinned: Mapping[str
 
 
 def _judged(
-    verdict: Verdict, contract: Contract, rows: pl.DataFrame, found: Sequence[Unmatched], staging: Staging
+    verdict: Verdict, contract: Contract, rows: str, found: Sequence[Unmatched], staging: Staging
 ) -> Verdict:
-    """Refuse rows or hold the object, as its lookups say; else stage the rows."""
+    """Refuse rows or hold the object, as its lookups say; else the staged `rows` go on."""
     verdict = verdict.model_copy(update={"unmatched": _counts(found)})
     refused = [one for one in found if one.lookup.unmatched == "reject" and one.missing.height]
     if refused:
@@ -95,14 +95,13 @@ def _judged(
         problem = too_bad(contract, verdict.rows_rejected, verdict.rows_read, commonest)
         if problem is not None:
             return held(verdict, problem.rule, str(problem))
-    name = staging.name(verdict.object_id, verdict.attempt, "enriched.parquet")
-    return verdict.model_copy(update={"rows": staging.write(rows, name)})
+    return verdict.model_copy(update={"rows": rows})
 
 
 def _run(
     verdict: Verdict, contract: Contract, paths: Mapping[str, Path], staging: Staging
-) -> tuple[pl.DataFrame, list[Unmatched]]:
-    """All rows, enriched, and for each lookup those without a match."""
+) -> tuple[str, list[Unmatched]]:
+    """All rows, enriched and staged, and for each lookup those without a match."""
     rows = str(verdict.rows)
     frame = pl.scan_parquet(staging.path(rows))
     unmatched = []
@@ -112,15 +111,15 @@ def _run(
             unmatched.append(missed)
         else:
             frame = run_step(contract, step, frame)
-    # Together, so that what they share is worked out once.
-    result, *missing = pl.collect_all([frame, *unmatched])
-    check_rows(result, rows, contract, staging)
-    return result, [Unmatched(*pair) for pair in zip(contract.lookups, missing, strict=True)]
+    name = staging.name(verdict.object_id, verdict.attempt, "enriched.parquet")
+    missing = staging.write_beside(frame, name, unmatched)
+    check_rows(name, rows, contract, staging)
+    return name, [Unmatched(*pair) for pair in zip(contract.lookups, missing, strict=True)]
 
 
 def _refuse(
-    verdict: Verdict, contract: Contract, rows: pl.DataFrame, refused: Sequence[Unmatched], staging: Staging
-) -> tuple[Verdict, pl.DataFrame]:
+    verdict: Verdict, contract: Contract, rows: str, refused: Sequence[Unmatched], staging: Staging
+) -> tuple[Verdict, str]:
     """Take the rows without a match out, and stage why beside what validation refused."""
     told = rejections(refused, origins_of(verdict, contract, staging))
     bad = pl.concat([one.missing[RECORD] for one in refused]).unique()
@@ -131,7 +130,9 @@ def _refuse(
         "rows_valid": verdict.rows_valid - bad.len(),
         "rows_rejected": verdict.rows_rejected + bad.len(),
     }
-    return verdict.model_copy(update=update), rows.filter(~pl.col(RECORD).is_in(bad.implode()))
+    kept = pl.scan_parquet(staging.path(rows)).filter(~pl.col(RECORD).is_in(bad.implode()))
+    name = staging.name(verdict.object_id, verdict.attempt, "kept.parquet")
+    return verdict.model_copy(update=update), staging.write(kept, name)
 
 
 def origins_of(verdict: Verdict, contract: Contract, staging: Staging) -> Path:
@@ -154,7 +155,7 @@ def _counts(found: Sequence[Unmatched]) -> dict[str, int]:
     """Per reference, how many rows found no match there."""
     counts: dict[str, int] = {}
     for one in found:
-        counts[one.lookup.dataset] = counts.get(one.lookup.dataset, 0) + one.rows.height
+        counts[one.lookup.dataset] = counts.get(one.lookup.dataset, 0) + one.count
     return counts
 
 

@@ -5,16 +5,20 @@ The same code for a drop, a redrive, `tidegate check` and a contract's trial.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from tidegate.errors import ObjectRejectedError
 from tidegate.reading import LINE, RECORD, REJECTION_SCHEMA, LineKind, open_reading
-from tidegate.stages.check import check, is_rowwise
+from tidegate.stages.check import check, is_rowwise, runs_own_code
 from tidegate.stages.parse import Parsed, parse
+from tidegate.stages.pipeline import worked_on
 from tidegate.stages.schema import file_columns
 from tidegate.stages.totals import TotalsCheck
 
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 
     from tidegate.contracts import Contract
     from tidegate.reading import Block, Reading
+
+
+#: Beyond this reading, which one thread does, takes longer than judging.
+_MOST_WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,16 @@ class Part:
     origins: pl.DataFrame | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A part, and what it adds to what is told of the whole file."""
+
+    part: Part
+    parsed: Parsed
+    rejected: int
+    lines: Counter[LineKind]
+
+
 @dataclass(kw_only=True)
 class FileCheck:
     """A file under judgement. Its counts are complete when all `parts` have been taken."""
@@ -50,6 +68,8 @@ class FileCheck:
     manifest: Callable[[], bytes] | None = None
     #: whether valid records are wanted as they stand in the file, too
     with_origins: bool = False
+    #: told now and then how many of the file's bytes were read, from a thread that reads ahead
+    taken: Callable[[int], object] | None = None
     records: int = 0
     rejected: int = 0
     #: physical lines by kind; they add up to the lines of the file
@@ -74,26 +94,28 @@ class FileCheck:
         columns = file_columns(self.contract)
         totals = TotalsCheck(self.contract, columns)
         self.records, self.rejected, self.lines = 0, 0, Counter(self.reading.head.kinds)
-        blocks = self.reading.blocks(patient=self.patient)
+        blocks = self.reading.blocks(patient=self.patient, taken=self.taken)
         groups = ([block] for block in blocks) if is_rowwise(self.contract) else iter([list(blocks)])
-        judged = False
-        for group in groups:
-            judged = True
-            yield self._judge(group, columns, totals)
-        if not judged:
-            yield self._judge([], columns, totals)
+        judged = worked_on(groups, partial(self._judge, columns), workers=_workers(self.contract))
+        first = next(judged, None)
+        for one in chain([first or self._judge(columns, [])], judged):
+            totals.add(one.parsed, one.part.records)
+            self.records += one.part.records
+            self.rejected += one.rejected
+            self.lines.update(one.lines)
+            yield one.part
         totals.settle(self.reading.footer, self.manifest, delimiter=self.reading.dialect["delimiter"])
 
-    def _judge(self, blocks: Sequence[Block], columns: dict[str, pl.DataType], totals: TotalsCheck) -> Part:
+    def _judge(self, columns: dict[str, pl.DataType], blocks: Sequence[Block]) -> _Judged:
+        """Judge some blocks; several threads may do so at a time."""
         parsed = parse_blocks(blocks, columns, self.contract)
-        totals.add(parsed, sum(block.records for block in blocks))
         part, bad = judge(parsed, blocks, check(parsed, self.contract), with_origins=self.with_origins)
+        lines: Counter[LineKind] = Counter()
         for block in blocks:
             kinds = block.line_kinds(_within(block, bad))
-            self.lines.update({LineKind(kind): count for kind, count in _counted(kinds)})
-        self.records += part.records
-        self.rejected += len(bad) + sum(block.damaged.height for block in blocks)
-        return part
+            lines.update({LineKind(kind): count for kind, count in _counted(kinds)})
+        rejected = len(bad) + sum(block.damaged.height for block in blocks)
+        return _Judged(part, parsed, rejected, lines)
 
 
 def parse_blocks(blocks: Sequence[Block], columns: Mapping[str, pl.DataType], contract: Contract) -> Parsed:
@@ -130,6 +152,7 @@ def check_file(
     patient: bool = False,
     manifest: Callable[[], bytes] | None = None,
     with_origins: bool = False,
+    taken: Callable[[int], object] | None = None,
 ) -> FileCheck:
     """Open a file for checking. ObjectRejectedError when it can't be read as the contract says."""
     reading = open_reading(
@@ -140,7 +163,12 @@ def check_file(
         called=f"contract {contract.name} {contract.version}",
     )
     return FileCheck(
-        reading=reading, contract=contract, patient=patient, manifest=manifest, with_origins=with_origins
+        reading=reading,
+        contract=contract,
+        patient=patient,
+        manifest=manifest,
+        with_origins=with_origins,
+        taken=taken,
     )
 
 
@@ -163,6 +191,11 @@ def too_bad(contract: Contract, rejected: int, read: int, commonest: str) -> Obj
         msg = f"The file has a header and no rows; it may not empty the table {contract.name}."
         return ObjectRejectedError(msg, rule="no_rows")
     return None
+
+
+def _workers(contract: Contract) -> int:
+    """How many threads judge at a time, while one more reads; a contract's own code runs in one."""
+    return 1 if runs_own_code(contract) else max(1, min(os.cpu_count() or 1, _MOST_WORKERS) - 1)
 
 
 def _without(parsed: Parsed, bad: pl.Series) -> pl.DataFrame:

@@ -28,9 +28,14 @@ class Unmatched:
     """The rows for which a lookup found nothing."""
 
     lookup: Lookup
-    #: ``_record``, the object's number where several share a file, and unless rows are kept, their own
-    #: key under the names of its columns
+    #: ``_record`` and their own key under the names of its columns, and the object's number where several
+    #: share a file; when they are kept, only how many of an object there are
     rows: pl.DataFrame
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self.rows.item()) if self.lookup.unmatched == "keep" else self.rows.height
 
     @property
     def missing(self) -> pl.DataFrame:
@@ -41,8 +46,9 @@ class Unmatched:
 def look_up(frame: pl.LazyFrame, lookup: Lookup, snapshot: Path) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """The rows with what is taken from the reference, and those without a match (as in `Unmatched`)."""
     rows = joined(frame, lookup, reference_rows(lookup, snapshot))
-    told = [] if lookup.unmatched == "keep" else list(lookup.on)
-    return rows.drop(FOUND), rows.filter(pl.col(FOUND).is_null()).select(RECORD, *told)
+    unmatched = rows.filter(pl.col(FOUND).is_null())
+    told = unmatched.select(pl.len()) if lookup.unmatched == "keep" else unmatched.select(RECORD, *lookup.on)
+    return rows.drop(FOUND), told
 
 
 def reference_rows(lookup: Lookup, snapshot: Path) -> pl.LazyFrame:

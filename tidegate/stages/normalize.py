@@ -22,18 +22,25 @@ def normalize(verdict: Verdict, contract: Contract, staging: Staging) -> Verdict
     frame = pl.scan_parquet(staging.path(verdict.rows))
     for step in contract.normalize:
         frame = run_step(contract, step, frame)
-    result = frame.collect()
-    check_rows(result, verdict.rows, contract, staging)
     name = staging.name(verdict.object_id, verdict.attempt, "normalized.parquet")
-    return verdict.model_copy(update={"rows": staging.write(result, name)})
+    after = staging.write(frame, name)
+    check_rows(after, verdict.rows, contract, staging)
+    return verdict.model_copy(update={"rows": after})
 
 
-def check_rows(result: pl.DataFrame, before: str, contract: Contract, staging: Staging) -> None:
+def check_rows(after: str, before: str, contract: Contract, staging: Staging) -> None:
     """ContractError unless the steps left the staged rows `before` as many, and in order."""
-    records = pl.read_parquet(staging.path(before), columns=[RECORD])[RECORD]
-    if RECORD not in result.columns or not result[RECORD].equals(records):
+    old, new = (pl.scan_parquet(staging.path(name)) for name in (before, after))
+    counts = [frame.select(pl.len()).collect().item() for frame in (old, new)]
+    if counts[0] != counts[1] or RECORD not in new.collect_schema() or not _same_records(old, new):
         msg = (
             f"Contract {contract.name!r} {contract.version}: its steps change which rows there are "
-            f"({records.len()} before, {result.height} after). Steps may only change columns."
+            f"({counts[0]} before, {counts[1]} after). Steps may only change columns."
         )
         raise ContractError(msg)
+
+
+def _same_records(old: pl.LazyFrame, new: pl.LazyFrame) -> bool:
+    pair = pl.concat([old.select(old=RECORD), new.select(new=RECORD)], how="horizontal")
+    same = pair.select(pl.col("old").eq_missing(pl.col("new")).all())
+    return bool(same.collect(engine="streaming").item())

@@ -61,7 +61,9 @@ def parse(text: pl.DataFrame, columns: Mapping[str, pl.DataType], contract: Cont
         *(_cleaned(name, rules[name], contract) for name in columns),
     )
     ways = {name: _readings(kind, rules[name]) for name, kind in columns.items()}
-    typed = cleaned.with_columns(way[0](pl.col(name)).alias(name) for name, way in ways.items() if way)
+    # Lazy, since only so what a reading says twice is worked out once.
+    reading = (way[0](pl.col(name)).alias(name) for name, way in ways.items() if way)
+    typed = cleaned.lazy().with_columns(reading).collect()
     for name, way in ways.items():
         for read in way[1:]:
             if typed[name].null_count() == cleaned[name].null_count():

@@ -64,17 +64,25 @@ class Staging:
     def write(self, frame: pl.DataFrame | pl.LazyFrame, relative: str) -> str:
         """Write a frame as Parquet under its final name only when it is whole.
 
+        Not compressed, as it is read once or twice and soon removed (docs/performance.md).
         Raises StagingUnavailableError when the disk is in the way, and what a lazy frame raises.
         """
+        self.write_beside(frame.lazy(), relative, [])
+        return relative
+
+    def write_beside(
+        self, frame: pl.LazyFrame, relative: str, others: Sequence[pl.LazyFrame]
+    ) -> list[pl.DataFrame]:
+        """`write` a frame, and give what other frames hold, each step that they share done once."""
         import polars as pl
 
         target = self.path(relative)
         part = target.with_name(target.name + ".part")
         try:
-            if isinstance(frame, pl.LazyFrame):
-                frame.sink_parquet(part, compression="zstd", compression_level=1)
-            else:
-                frame.write_parquet(part, compression="zstd", compression_level=1)
+            sink = frame.sink_parquet(part, compression="uncompressed", statistics=False, lazy=True)
+            os.environ.setdefault("POLARS_JOIN_SAMPLE_LIMIT", _SAMPLED_ROWS)
+            with pl.Config(streaming_chunk_size=_ROWS_AT_ONCE):
+                _, *found = pl.collect_all([sink, *others], engine="streaming")
             part.replace(target)
         except BaseException as error:
             part.unlink(missing_ok=True)
@@ -82,7 +90,7 @@ class Staging:
                 msg = f"{target} could not be written: {said}. Free space on its disk or mend it, then retry."
                 raise StagingUnavailableError(msg) from error
             raise
-        return relative
+        return found
 
     @contextmanager
     def spool(self, relative: str) -> Iterator[Spool]:
@@ -252,6 +260,11 @@ class _Writer:
         return given
 
 
+#: Polars holds some pieces of this many rows for each step of a plan: with 100,000, as it would
+#: choose itself, three lookups took 0.9 to 1.4 GB.
+_ROWS_AT_ONCE = 20_000
+#: Rows that Polars holds of both sides before it joins them; its own limit is in the millions.
+_SAMPLED_ROWS = "20000"
 #: How much of a spooled file is kept in memory before its writing begins.
 _SPOOL_BYTES = 16 * 1024 * 1024
 #: How many frames may wait to be written.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import (
@@ -20,23 +23,33 @@ from tidegate.stages.file_check import check_file, commonest_rule, too_bad
 from tidegate.stages.model import Verdict, VerdictState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tidegate.contracts import Contract
     from tidegate.ledger import ClaimedObject
-    from tidegate.objects import ObjectStore
+    from tidegate.objects import ObjectStore, ObjectVersion
     from tidegate.stages.file_check import FileCheck
     from tidegate.stages.staging import Staging
 
 _MANIFEST_BYTES = 1024 * 1024
 #: Objects above this size have their header looked at before they are fetched whole.
 _LOOK_FIRST_BYTES = 64 * 1024 * 1024
+#: Objects up to this size are copied even when they are at hand.
+_COPIED_BYTES = 4 * 1024 * 1024
 
 
-def validate(claimed: ClaimedObject, contract: Contract, store: ObjectStore, staging: Staging) -> Verdict:
+def validate(
+    claimed: ClaimedObject,
+    contract: Contract,
+    store: ObjectStore,
+    staging: Staging,
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> Verdict:
     """Fetch and check one object; its valid rows and its rejections are staged.
 
+    `progress` is told now and then how many of the object's bytes were read, from another thread.
     Data errors become verdicts. Raises RetryableError when the store is in the way, and
     ContractError when the contract is.
     """
@@ -44,29 +57,59 @@ def validate(claimed: ClaimedObject, contract: Contract, store: ObjectStore, sta
     try:
         if (claimed.object.size or 0) > _LOOK_FIRST_BYTES:
             _check_head(store.head(claimed.object, HEAD_BYTES), contract)
-        sha256 = store.fetch(claimed.object, raw)
+        with _content(claimed.object, store, raw) as (content, sha256):
+            return _validate_content(claimed, contract, store, content, sha256, staging, progress)
     except ObjectOverwrittenError as error:
         return verdict_of(claimed, contract, state=VerdictState.OVERWRITTEN, reason=str(error))
     except RejectedError as error:
         return held(claimed, contract, error)
-    try:
-        manifest = manifest_of(claimed, contract, store)
-        return _validate_file(claimed, contract, raw, sha256, staging, manifest)
-    except ObjectRejectedError as error:
-        return held(claimed, contract, error, content_sha256=sha256)
     finally:
         raw.unlink(missing_ok=True)
 
 
-def _validate_file(
+@contextmanager
+def _content(obj: ObjectVersion, store: ObjectStore, raw: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
+    """Where the object can be read, and its SHA-256; a large one at hand is not copied to `raw` first."""
+    if (obj.size or 0) > _COPIED_BYTES:
+        with store.at_hand(obj) as path, ThreadPoolExecutor(1) as thread:
+            if path is not None:
+                yield path, thread.submit(_sha256, path).result
+                return
+    fetched = store.fetch(obj, raw)
+    yield raw, lambda: fetched
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _validate_content(
     claimed: ClaimedObject,
     contract: Contract,
-    raw: Path,
-    sha256: str,
+    store: ObjectStore,
+    content: Path,
+    sha256: Callable[[], str],
     staging: Staging,
-    manifest: Callable[[], bytes],
+    progress: Callable[[int], object] | None,
 ) -> Verdict:
-    checked = check_file(raw, contract, manifest=manifest, with_origins=contract.refuses_unmatched)
+    try:
+        manifest = manifest_of(claimed, contract, store)
+        checked = check_file(
+            content, contract, manifest=manifest, with_origins=contract.refuses_unmatched, taken=progress
+        )
+        return _staged(claimed, contract, checked, sha256, staging)
+    except ObjectRejectedError as error:
+        return held(claimed, contract, error, content_sha256=sha256())
+
+
+def _staged(
+    claimed: ClaimedObject,
+    contract: Contract,
+    checked: FileCheck,
+    sha256: Callable[[], str],
+    staging: Staging,
+) -> Verdict:
     object_id, attempt = claimed.object.object_id, claimed.attempt
     valid, rules = 0, Counter[str]()
     problem: ObjectRejectedError | None = None
@@ -90,7 +133,7 @@ def _validate_file(
             _account(contract, checked, valid)
             problem = too_bad(contract, checked.rejected, checked.records, commonest_rule(rules))
         values = {
-            "content_sha256": sha256,
+            "content_sha256": sha256(),
             "dialect": json.dumps(checked.dialect, sort_keys=True),
             "dialect_assumed": checked.assumed,
             "rows_read": checked.records,

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = "1GB"
 #: DuckDB wants 125 MB a thread; with 64 in that limit, a load took twice as long as with 8.
 _MOST_THREADS = 8
+#: Layout of new files, readable from that release of DuckDB on: texts are packed in half the time
+#: that its default takes, which dates from 0.10.
+STORAGE_VERSION = "v1.3.0"
 
 _NAME = "warehouse"
 _CONFLICT = re.compile(r"could not set lock|conflicting lock|unique file handle conflict", re.IGNORECASE)
@@ -140,6 +143,9 @@ def _connect() -> DuckDBPyConnection:
             "preserve_insertion_order": "false",
             # staged files are read once
             "enable_external_file_cache": "false",
+            # A thread that holds five row groups, as it does else, asks the system for fresh memory
+            # all the time: a load took a tenth longer.
+            "write_buffer_row_group_count": "1",
         },
     )
 
@@ -149,7 +155,9 @@ def _create(con: DuckDBPyConnection, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
-        con.execute(f"ATTACH {literal(str(part))} AS part; DETACH part")
+        con.execute(
+            f"ATTACH {literal(str(part))} AS part (STORAGE_VERSION {literal(STORAGE_VERSION)}); DETACH part"
+        )
         # Another process may have been first. Where hard links can't be had, ATTACH makes the file.
         with suppress(OSError):
             os.link(part, path)
