@@ -181,7 +181,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
 
 #: Tables that are as large as what is at work, not as what there ever was.
 SMALL = re.compile(
-    r"SCAN (counts|datasets|leases|waits|cursors)\b"
+    r"SCAN (counts|datasets|leases|progress|waits|cursors)\b"
     r"|SCAN objects USING (COVERING )?INDEX ix_objects_(open|waiting|crashed|unreported)\b"
 )
 #: Read in the order of an index, up to a limit.

@@ -126,19 +126,21 @@ def wait(
     Exit code 0: all that came since the last wait is loaded. 3: some of it is quarantined,
     or no contract matches it. 1: something failed, the time was over, or the system does not run.
     """
+    from tidegate.cli.progress import waiting_for
     from tidegate.ledger import open_ledger
+    from tidegate.ledger.progress import at_work as told
     from tidegate.operations.wait import wait as operation
     from tidegate.settings import load_settings
 
     settings = load_settings()
     ledger = open_ledger(settings)
     try:
-        with console(stderr=True).status("Waiting") as status:
+        out = console(stderr=True)
+        with out.status("Waiting") as status:
 
             def progress(work: dict[str, int], unrecorded: int) -> None:
-                parts = [f"{count:,} {state}" for state, count in sorted(work.items())]
-                parts += [f"{unrecorded:,} not yet recorded"] if unrecorded else []
-                status.update(f"Waiting: {', '.join(parts) or 'looking'}")
+                at_work = ledger.ask(told) if out.is_terminal and work.get("running") else []
+                status.update(waiting_for(work, unrecorded, at_work))
 
             waited = operation(settings, ledger, timeout=timeout, progress=progress)
     finally:

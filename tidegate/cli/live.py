@@ -77,14 +77,21 @@ def _picture(ledger: Ledger, ui_url: str) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from tidegate import clock
+    from tidegate.cli.progress import progress_lines
     from tidegate.errors import LedgerUnavailableError
     from tidegate.ledger import queries
+    from tidegate.ledger.progress import at_work
 
     try:
-        columns, rows = status_table(ledger.ask(queries.status))
+        datasets = ledger.ask(queries.status)
+        told = ledger.ask(at_work) if any(one.running for one in datasets) else []
     except LedgerUnavailableError as error:
         return Text(str(error))
+    parts: list[RenderableType] = [make_table(*status_table(datasets))]
+    if told:
+        parts += [Text(), progress_lines(told, clock.now())]
     return Group(
-        make_table(columns, rows),
+        *parts,
         Text(f"\nPrefect UI: {ui_url}   Ctrl-C stops everything", style="dim"),
     )

@@ -23,12 +23,14 @@ from tidegate.cli.output import (
     print_json,
     print_table,
 )
+from tidegate.cli.progress import print_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tidegate.ledger import DatasetStatus, ObjectEntry
     from tidegate.ledger.dialects import DialectChange
+    from tidegate.ledger.progress import Progress
     from tidegate.operations.why import Story
     from tidegate.warehouse import HeldRecord
 
@@ -53,6 +55,7 @@ def status(output: OutputOption = Output.TABLE) -> None:
     """
     from tidegate.ledger import open_ledger, queries
     from tidegate.ledger.dialects import dialect_changes
+    from tidegate.ledger.progress import at_work
     from tidegate.operations.running import running
     from tidegate.settings import load_settings
 
@@ -60,11 +63,13 @@ def status(output: OutputOption = Output.TABLE) -> None:
     ledger = open_ledger(settings)
     datasets = ledger.ask(queries.status)
     changes = {one.dataset: one for one in ledger.ask(dialect_changes)}
+    runs = ledger.ask(at_work)
     system = running(settings)
     if output is Output.JSON:
-        print_json([_status_document(one, changes) for one in datasets])
+        print_json([_status_document(one, changes, runs) for one in datasets])
     else:
         _print_status(datasets)
+        print_progress(runs)
         _print_changes(changes.values())
         where = f"Prefect UI: {system.ui_url}" if system else "Not running. Start it with: tidegate up"
         console().print(where)
@@ -87,9 +92,15 @@ def _is_held_up(datasets: list[DatasetStatus]) -> bool:
     return bool(waiting) and not any(one.running for one in datasets)
 
 
-def _status_document(one: DatasetStatus, changes: dict[str, DialectChange]) -> dict[str, Any]:
+def _status_document(
+    one: DatasetStatus, changes: dict[str, DialectChange], told: list[Progress]
+) -> dict[str, Any]:
     change = changes.get(one.dataset or "")
-    return {**json_value(one), "dialect_changed": json_value(change) if change else None}
+    return {
+        **json_value(one),
+        "dialect_changed": json_value(change) if change else None,
+        "progress": [json_value(run) for run in told if run.dataset == one.dataset],
+    }
 
 
 #: How long `status` warns of a change; JSON tells the last one however old it is.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from tidegate import clock
 from tidegate.errors import SettingsError, TidegateError, UsageError
 
 if TYPE_CHECKING:
@@ -137,13 +138,7 @@ def shortened(rule: str) -> str:
 
 def ago(moment: datetime | None, now: datetime) -> str:
     """How long ago, in the largest unit that tells something."""
-    if moment is None:
-        return ""
-    seconds = max(0, int((now - moment).total_seconds()))
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    return "" if moment is None else clock.in_words((now - moment).total_seconds())
 
 
 def explained(command: Callable[P, R]) -> Callable[P, R]:

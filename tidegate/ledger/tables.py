@@ -1,7 +1,7 @@
 """The ledger's tables: ``events`` is the truth; `PROJECTIONS` come from it.
 
-``leases`` and ``cursors`` are neither: they say who is at work now and how far each sink has
-read, and an empty one only costs time.
+``leases``, ``progress`` and ``cursors`` are neither: they say who is at work now, how far that is, and
+how far each sink has read, and an empty one only costs time.
 
 A ledger keeps millions of objects, and what is written for a batch must cost the same then. So an
 index that is written with every event follows the order in which objects arrive, and what is asked
@@ -244,6 +244,25 @@ leases = Table(
     Column("pid", Integer, nullable=False),
     Column("pid_started", Float, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    #: It goes with the lease, whoever gives that up or takes it back.
+    Column("flow_run_id", String(36), ForeignKey("leases.flow_run_id", ondelete="CASCADE"), primary_key=True),
+    Column("dataset", String(63), nullable=False),
+    Column("stage", String(16), nullable=False),
+    #: how many objects the batch has
+    Column("objects", Integer, nullable=False),
+    #: the object at work; none while several are worked on together
+    Column("url", Text),
+    Column("key", Text),
+    Column("bytes_done", BigInteger),
+    Column("bytes_total", BigInteger),
+    Column("rows", BigInteger),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
 )
 
 cursors = Table(
