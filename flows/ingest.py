@@ -17,8 +17,10 @@ from tidegate.events import EventType
 from tidegate.operations import ingest as operation
 from tidegate.operations.handing_on import Reference, refer
 from tidegate.operations.liveness import keeping_claim
+from tidegate.operations.progress import telling
 from tidegate.operations.project import current_project
 from tidegate.operations.summary import summarize
+from tidegate.prefect.progress import ProgressArtifact
 from tidegate.prefect.runs import conclude, failure_text, name_run, publish_table
 
 if TYPE_CHECKING:
@@ -38,8 +40,13 @@ def ingest(dataset: str) -> State[Any]:
     failure: str | None = None
     if batch.objects:
         lease_seconds = project.settings.ingest.lease_seconds
-        with keeping_claim(project.ledger, flow_run_id, lease_seconds):
+        artifact = ProgressArtifact()
+        with (
+            keeping_claim(project.ledger, flow_run_id, lease_seconds),
+            telling(project.ledger, batch, artifact.show) as claimed.progress,
+        ):
             failure = _run_stages(claimed)
+        artifact.end(failure)
     operation.finish(project, batch, failure)
     summary = summarize(project.ledger, batch)
     publish_table(summary)

@@ -25,5 +25,5 @@ from tidegate.operations.project import current_project
 def enrich(claimed: Claimed, before: Reference) -> Reference:
     """Take columns from the reference datasets."""
     project, batch = current_project(), claimed.batch
-    verdicts = ingest.enrich_batch(project, batch, look_up(project, batch, before))
+    verdicts = ingest.enrich_batch(project, batch, look_up(project, batch, before), progress=claimed.progress)
     return refer(project, batch, EventType.ENRICHED, verdicts)

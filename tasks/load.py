@@ -24,5 +24,5 @@ from tidegate.operations.project import current_project
 def load(claimed: Claimed, before: Reference) -> int:
     """Commit rows, rejected rows and commit records in one transaction; of how many objects."""
     project, batch = current_project(), claimed.batch
-    ingest.load_batch(project, batch, look_up(project, batch, before))
+    ingest.load_batch(project, batch, look_up(project, batch, before), progress=claimed.progress)
     return before["objects"]

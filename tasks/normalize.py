@@ -25,5 +25,7 @@ from tidegate.operations.project import current_project
 def normalize(claimed: Claimed, before: Reference) -> Reference:
     """Run the contract's normalization over the rows that passed."""
     project, batch = current_project(), claimed.batch
-    verdicts = ingest.normalize_batch(project, batch, look_up(project, batch, before))
+    verdicts = ingest.normalize_batch(
+        project, batch, look_up(project, batch, before), progress=claimed.progress
+    )
     return refer(project, batch, EventType.NORMALIZED, verdicts)

@@ -25,4 +25,6 @@ from tidegate.operations.project import current_project
 def validate(claimed: Claimed) -> Reference:
     """Fetch every object of the batch and check each row against the contract."""
     project, batch = current_project(), claimed.batch
-    return refer(project, batch, EventType.VALIDATED, ingest.validate_batch(project, batch))
+    return refer(
+        project, batch, EventType.VALIDATED, ingest.validate_batch(project, batch, progress=claimed.progress)
+    )

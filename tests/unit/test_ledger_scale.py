@@ -16,6 +16,7 @@ from tidegate.events import Event, EventType, ObjectUploaded, Via
 from tidegate.events.model import event_id, iso
 from tidegate.ledger import Ledger, Owner, Upload, open_ledger, queries
 from tidegate.ledger.dialects import dialect_changes, loaded_dialects
+from tidegate.ledger.progress import at_work
 from tidegate.ledger.statements import CHUNK
 from tidegate.objects import ObjectVersion
 from tidegate.operations.wait import wait
@@ -175,6 +176,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "claim after a crash": lambda ledger: ledger.claim("flights", "next", ME, max_objects=9, max_bytes=100),
     "end": lambda ledger: ledger.end_claim("next", "trouble"),
     "claimed by": lambda ledger: ledger.ask(queries.claimed_by, "next"),
+    "progress": lambda ledger: ledger.ask(at_work),
     "wake": lambda ledger: ledger.settle([], lambda _: None),
     "sink": lambda ledger: ledger.events_after(ledger.last_seq() - 5, 100),
 }

@@ -67,13 +67,13 @@ class _Foreground:
         try:
             with Live(console=self._out, auto_refresh=False, transient=True) as live:
                 while True:
-                    live.update(await asyncio.to_thread(_picture, ledger, ui_url), refresh=True)
+                    live.update(await asyncio.to_thread(picture, ledger, ui_url), refresh=True)
                     await asyncio.sleep(_LOOK_SECONDS)
         finally:
             ledger.close()
 
 
-def _picture(ledger: Ledger, ui_url: str) -> RenderableType:
+def picture(ledger: Ledger, ui_url: str) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 

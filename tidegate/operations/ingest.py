@@ -16,6 +16,7 @@ from tidegate.events import EventType
 from tidegate.ledger import queries
 from tidegate.operations import outcomes, reports
 from tidegate.operations.liveness import this_process
+from tidegate.operations.progress import BatchProgress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ def claim(project: Project, dataset: str, flow_run_id: str) -> Batch:
     return type(batch)(id=batch.id, dataset=dataset, objects=remaining, resumed=batch.resumed)
 
 
-def validate_batch(project: Project, batch: Batch) -> list[Verdict]:
+def validate_batch(project: Project, batch: Batch, *, progress: BatchProgress | None = None) -> list[Verdict]:
     """Fetch and check every object of the batch."""
     from tidegate.operations.working import Work, carry_out, nothing_read
     from tidegate.stages.together import groups_of, validate_together
@@ -73,6 +74,8 @@ def validate_batch(project: Project, batch: Batch) -> list[Verdict]:
 
     contract = project.registry[batch.dataset]
     staging = project.staging(batch.id)
+    here = progress or BatchProgress(batch)
+    here.begin("validate")
     so_far = {one.object.object_id: nothing_read(one, contract.version) for one in batch.objects}
     work = Work(
         EventType.VALIDATED,
@@ -83,7 +86,9 @@ def validate_batch(project: Project, batch: Batch) -> list[Verdict]:
     return carry_out(project, batch, so_far, work)
 
 
-def normalize_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def normalize_batch(
+    project: Project, batch: Batch, verdicts: Sequence[Verdict], *, progress: BatchProgress | None = None
+) -> list[Verdict]:
     """Run the contract's normalization over every object that passed validation."""
     from tidegate.operations.working import carry_out, going_on
     from tidegate.stages.normalize import normalize
@@ -91,16 +96,25 @@ def normalize_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict])
 
     contract = project.registry[batch.dataset]
     staging = project.staging(batch.id)
+    here = progress or BatchProgress(batch)
+    here.begin("normalize", rows=_passed(verdicts))
+
+    def alone(verdict: Verdict) -> Verdict:
+        here.begin("normalize", verdict.object_id, rows=verdict.rows_valid)
+        return normalize(verdict, contract, staging)
+
     work = going_on(
         EventType.NORMALIZED,
         verdicts,
         together=lambda group: normalize_together(group, contract, staging),
-        alone=lambda verdict: normalize(verdict, contract, staging),
+        alone=alone,
     )
     return carry_out(project, batch, {verdict.object_id: verdict for verdict in verdicts}, work)
 
 
-def enrich_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def enrich_batch(
+    project: Project, batch: Batch, verdicts: Sequence[Verdict], *, progress: BatchProgress | None = None
+) -> list[Verdict]:
     """Take columns from the reference datasets, as of snapshots pinned for this batch."""
     from tidegate.operations.working import carry_out, going_on
     from tidegate.stages.enrich import enrich, pin_references
@@ -109,16 +123,25 @@ def enrich_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) ->
     contract = project.registry[batch.dataset]
     staging = project.staging(batch.id)
     pinned = pin_references(contract, project.references, staging)
+    here = progress or BatchProgress(batch)
+    here.begin("enrich", rows=_passed(verdicts))
+
+    def alone(verdict: Verdict) -> Verdict:
+        here.begin("enrich", verdict.object_id, rows=verdict.rows_valid)
+        return enrich(verdict, contract, pinned, project.references, staging)
+
     work = going_on(
         EventType.ENRICHED,
         verdicts,
         together=lambda group: enrich_together(group, contract, pinned, project.references, staging),
-        alone=lambda verdict: enrich(verdict, contract, pinned, project.references, staging),
+        alone=alone,
     )
     return carry_out(project, batch, {verdict.object_id: verdict for verdict in verdicts}, work)
 
 
-def load_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> None:
+def load_batch(
+    project: Project, batch: Batch, verdicts: Sequence[Verdict], *, progress: BatchProgress | None = None
+) -> None:
     """Commit the batch in one warehouse transaction, tell the ledger, and report what is held.
 
     Raises ClaimLostError when another run has taken all of the batch's objects meanwhile.
@@ -129,6 +152,7 @@ def load_batch(project: Project, batch: Batch, verdicts: Sequence[Verdict]) -> N
 
     contract = project.registry[batch.dataset]
     staging = project.staging(batch.id)
+    (progress or BatchProgress(batch)).begin("load", rows=_passed(verdicts))
     mine = _still_mine(project, batch)
     verdicts = [verdict for verdict in verdicts if verdict.object_id in mine]
     gone = [verdict for verdict in verdicts if verdict.state is VerdictState.OVERWRITTEN]
@@ -163,6 +187,11 @@ def finish(project: Project, batch: Batch, failure: str | None) -> None:
     project.ledger.end_claim(batch.id, failure)
     if failure is None:
         project.staging(batch.id).remove()
+
+
+def _passed(verdicts: Sequence[Verdict]) -> int:
+    """Rows that passed so far."""
+    return sum(verdict.rows_valid or 0 for verdict in verdicts if verdict.rows is not None)
 
 
 def _still_mine(project: Project, batch: Batch) -> dict[str, ClaimedObject]:

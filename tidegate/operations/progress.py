@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tidegate import clock
@@ -66,15 +67,25 @@ class BatchProgress:
         self._told: Progress | None = None
 
     def begin(
-        self, stage: str, obj: ObjectVersion | None = None, *, rows: int | None = None
+        self, stage: str, object_id: str | None = None, *, rows: int | None = None
     ) -> Callable[[int], object]:
-        """The stage begins with this object, or with several; to be called with the bytes read so far."""
+        """The stage begins with an object, or with several at once.
+
+        Returns what is to be called with how many of the object's bytes were read so far.
+        """
         if stage != self._stage[0]:
             self._stage = (stage, self._seconds())
-        if obj is None and len(self._batch.objects) == 1:
+        obj = None
+        if object_id is not None:
+            obj = self._objects[object_id]
+        elif len(self._batch.objects) == 1:
             obj = self._batch.objects[0].object
         self._work = work = _Work(stage, obj, rows, clock.now())
         return work.taken
+
+    @cached_property
+    def _objects(self) -> dict[str, ObjectVersion]:
+        return {one.object.object_id: one.object for one in self._batch.objects}
 
     def news(self) -> Progress | None:
         """What is to be told now; None when that is not worth it, or was told already."""
@@ -115,7 +126,9 @@ def is_large(progress: Progress) -> bool:
 
 
 @contextmanager
-def telling(ledger: Ledger, batch: Batch, *listeners: Listener) -> Iterator[BatchProgress]:
+def telling(
+    ledger: Ledger, batch: Batch, *listeners: Listener, look_seconds: float = _LOOK_SECONDS
+) -> Iterator[BatchProgress]:
     """Tell the ledger, and then the `listeners`, how far the batch is, from a thread, while the block runs.
 
     What goes wrong with the telling is logged once for each, and never touches the work.
@@ -128,7 +141,7 @@ def telling(ledger: Ledger, batch: Batch, *listeners: Listener) -> Iterator[Batc
 
     def tell() -> None:
         failed: set[Listener] = set()
-        while not stop.wait(_LOOK_SECONDS):
+        while not stop.wait(look_seconds):
             news = progress.news()
             if news is not None:
                 _tell_all(news, (to_ledger, *listeners), failed)
