@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,10 @@ from tidegate.events import ObjectUploaded, Via
 from tidegate.ledger import Batch, Ledger, Owner, Upload, open_ledger
 from tidegate.ledger.progress import Progress, at_work, write
 from tidegate.objects.model import ObjectVersion
+from tidegate.operations import ingest
 from tidegate.operations.progress import LARGE_BYTES, BatchProgress, in_words, telling
+from tidegate.operations.project import open_project
+from tidegate.operations.record import record_uploads
 from tidegate.prefect import progress as shown
 from tidegate.settings import load_settings
 
@@ -339,3 +343,52 @@ def test_the_artifact_of_a_run_that_failed_says_where_it_stopped(
     monkeypatch.setattr(shown, "update_progress_artifact", gone)
     artifact.end(None)
     assert "could not be brought to its end" in caplog.text
+
+
+CONTRACT = """
+import pandera.polars as pa
+from tidegate.contracts import Append, Contract
+
+class Sale(pa.DataFrameModel):
+    n: int
+
+sales = Contract(
+    name="sales", version="1.0.0", owner="o", description="d", keys=["sales/*.csv"], schema=Sale,
+    load=Append(),
+)
+"""
+
+
+def test_each_stage_notes_where_it_is(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = f"contracts_{uuid.uuid4().hex}"
+    (project / package).mkdir()
+    (project / package / "sales.py").write_text(CONTRACT)
+    (project / package / "__init__.py").touch()
+    (project / "tidegate.toml").write_text(f'contracts = "{package}"\n')
+    monkeypatch.syspath_prepend(project)
+    opened = open_project(project)
+    (project / "source.csv").write_text("n\n" + "1\n" * 600_000 + "x\n")
+    obj = opened.store.put(project / "source.csv", "sales/big.csv")
+    notice = ObjectUploaded(object=obj, via=Via.WATCH)
+    record_uploads(opened.ledger, opened.registry, opened.store, [notice])
+
+    batch, seconds = ingest.claim(opened, "sales", str(uuid.uuid4())), Clock()
+    progress = BatchProgress(batch, seconds=seconds)
+    verdicts, news = ingest.validate_batch(opened, batch, progress=progress), []
+    seconds.now += 1
+    news.append(progress.news())
+    verdicts = ingest.normalize_batch(opened, batch, verdicts, progress=progress)
+    news.append(progress.news())
+    verdicts = ingest.enrich_batch(opened, batch, verdicts, progress=progress)
+    news.append(progress.news())
+    ingest.load_batch(opened, batch, verdicts, progress=progress)
+    news.append(progress.news())
+    ingest.finish(opened, batch, None)
+    opened.close()
+    told = [(one.stage, one.key, one.bytes_done, one.bytes_total, one.rows) for one in news if one]
+    assert told == [
+        ("validate", "sales/big.csv", obj.size, obj.size, None),
+        ("normalize", "sales/big.csv", None, None, 600_000),
+        ("enrich", "sales/big.csv", None, None, 600_000),
+        ("load", "sales/big.csv", None, None, 600_000),
+    ]

@@ -77,11 +77,16 @@ def validate_batch(project: Project, batch: Batch, *, progress: BatchProgress | 
     here = progress or BatchProgress(batch)
     here.begin("validate")
     so_far = {one.object.object_id: nothing_read(one, contract.version) for one in batch.objects}
+
+    def alone(one: ClaimedObject) -> Verdict:
+        taken = here.begin("validate", one.object.object_id)
+        return validate(one, contract, project.store, staging, progress=taken)
+
     work = Work(
         EventType.VALIDATED,
         groups=groups_of,
         together=lambda group: validate_together(group, contract, project.store, staging),
-        alone=lambda one: validate(one, contract, project.store, staging),
+        alone=alone,
     )
     return carry_out(project, batch, so_far, work)
 

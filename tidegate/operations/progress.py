@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Objects from this size on are told of as soon as they are read.
-LARGE_BYTES = 64_000_000
+LARGE_BYTES = 64 * 1024 * 1024
 #: Seconds that a stage must have lasted before it is told of otherwise.
 _LASTING_SECONDS = 1.0
 #: Seconds between two looks, which is also how often the ledger is written at most.
