@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.e2e.system import EXAMPLE_ROWS, EXAMPLES, System, drop_examples, wait_for
+from tidegate.operations.progress import LARGE_BYTES
 
 FLIGHTS_HEADER = (EXAMPLES / "flights/flights-2013-01-01.csv").read_text().splitlines()[0]
+
+
+def artifacts_of(system: System, run_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = system.api(
+        "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}}
+    )
+    return found
 
 
 def counts(system: System) -> dict[str, int]:
@@ -123,8 +132,8 @@ def test_a_run_with_a_held_object_ends_red_and_named(loaded: System) -> None:
     run = loaded.api(f"/flow_runs/{run_id}")
     assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", "Quarantined")
     assert "header does not fit" in run["state"]["message"]
-    artifacts = loaded.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}})
-    rows = json.loads(artifacts[0]["data"])
+    (table,) = [one for one in artifacts_of(loaded, run_id) if one["type"] == "table"]
+    rows = json.loads(table["data"])
     assert {row["object"]: row["state"] for row in rows}["flights/wrong-header.csv"] == "quarantined"
 
 
@@ -208,3 +217,18 @@ def test_files_that_came_while_nothing_ran_are_found_by_reconcile_and_at_start(l
         entry = loaded.object(f"flights/{name}.csv")
         assert (entry["state"], entry["via"]) == ("loaded", via)
     assert loaded.count("flights WHERE year IN (2010, 2011)") == 2 * 914
+
+
+def test_a_large_object_has_a_progress_artifact(loaded: System) -> None:
+    header, rows = (EXAMPLES / "weather/weather-2013-01.csv").read_text().split("\n", 1)
+    part = loaded.landing / "weather/.large.part"
+    part.write_text(f"{header}\n" + rows * (LARGE_BYTES // len(rows) + 1))
+    part.rename(part.with_name("large.csv"))
+    wait_for(lambda: "weather/large.csv" in loaded.states(), 30, "the file was not noticed")
+    loaded.run("wait", ok=(0, 3))
+    entry = loaded.object("weather/large.csv")
+    assert entry["state"] == "loaded"
+    (artifact,) = [one for one in artifacts_of(loaded, entry["flow_run_id"]) if one["type"] == "progress"]
+    assert (artifact["key"], artifact["data"]) == ("progress-weather", 100)
+    assert artifact["description"] == "weather/large.csv: done."
+    assert all(one["progress"] == [] for one in loaded.json("status", ok=(0, 3)))

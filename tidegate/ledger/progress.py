@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import exists, insert, select, update
 
-from tidegate.ledger.tables import leases
+from tidegate.ledger.tables import leases, objects
 from tidegate.ledger.tables import progress as table
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ class Progress:
     #: the object at work; None while several are worked on together
     url: str | None = None
     key: str | None = None
-    #: bytes of the object that were read, as they are stored; None where that is not counted
+    #: bytes of the object that were read, as they are stored; None while it is not being read
     bytes_done: int | None = None
+    #: the object's size
     bytes_total: int | None = None
     #: rows that the stage was given, as far as that is known
     rows: int | None = None
@@ -57,6 +58,7 @@ def write(connection: Connection, progress: Progress) -> bool:
 
 
 def at_work(connection: Connection) -> list[Progress]:
-    """What is told at present, by dataset."""
-    query = select(table).order_by(table.c.dataset, table.c.started_at)
+    """What is told at present, by dataset; nothing of a run whose objects are all done."""
+    running = exists().where(objects.c.flow_run_id == table.c.flow_run_id, objects.c.state == "running")
+    query = select(table).where(running).order_by(table.c.dataset, table.c.started_at)
     return [Progress(**row) for row in connection.execute(query).mappings()]

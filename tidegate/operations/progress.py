@@ -104,7 +104,7 @@ class BatchProgress:
 
     def _progress(self, work: _Work) -> Progress:
         obj, done = work.obj, work.bytes_done
-        size = obj.size if obj is not None and done is not None else None
+        size = obj.size if obj else None
         return Progress(
             flow_run_id=self._batch.id,
             dataset=self._batch.dataset,
@@ -112,7 +112,7 @@ class BatchProgress:
             objects=len(self._batch.objects),
             url=obj.url if obj else None,
             key=obj.key if obj else None,
-            bytes_done=done if size is None or done is None else min(done, size),
+            bytes_done=done if done is None or size is None else min(done, size),
             bytes_total=size,
             rows=work.rows,
             started_at=work.started_at,
@@ -121,8 +121,9 @@ class BatchProgress:
 
 
 def is_large(progress: Progress) -> bool:
-    """Whether an object is being read that is large enough to be told of at once."""
-    return (progress.bytes_total or 0) >= LARGE_BYTES
+    """Whether the object at work is told of at once; not before it is read, for it may be refused at sight."""
+    begun = progress.bytes_done is not None or progress.stage != "validate"
+    return begun and (progress.bytes_total or 0) >= LARGE_BYTES
 
 
 @contextmanager

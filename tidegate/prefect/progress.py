@@ -76,5 +76,5 @@ class ProgressArtifact:
 
 
 def _is_worth_it(progress: Progress) -> bool:
-    """An object is being read by itself, and is large or lasts."""
-    return progress.bytes_total is not None and (progress.objects == 1 or is_large(progress))
+    """The object is large, or it is the only one and its reading lasts."""
+    return is_large(progress) or (progress.objects == 1 and progress.bytes_done is not None)
