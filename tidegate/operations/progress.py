@@ -121,7 +121,7 @@ class BatchProgress:
 
 
 def is_large(progress: Progress) -> bool:
-    """Whether the object at work is told of at once; not before it is read, for it may be refused at sight."""
+    """Whether the object at work is told of at once; not before it is read: it may be refused at sight."""
     begun = progress.bytes_done is not None or progress.stage != "validate"
     return begun and (progress.bytes_total or 0) >= LARGE_BYTES
 
