@@ -18,7 +18,8 @@ from tidegate import clock
 from tidegate.cli.app import app
 from tidegate.cli.live import picture
 from tidegate.cli.progress import progress_lines, waiting_for
-from tidegate.events import ObjectUploaded, Via
+from tidegate.events import Event, EventType, ObjectUploaded, Via
+from tidegate.events.model import event_id
 from tidegate.ledger import Batch, Ledger, Owner, Upload, open_ledger
 from tidegate.ledger.progress import Progress, at_work, write
 from tidegate.objects.model import ObjectVersion
@@ -169,6 +170,25 @@ def test_what_is_told_goes_with_the_lease(ledger: Ledger, over: Callable[[Ledger
     over(ledger)
     assert ledger.ask(at_work) == []
     assert not write_it()
+    assert ledger.ask(at_work) == []
+
+
+def test_a_run_whose_objects_are_all_done_is_not_told_of(ledger: Ledger) -> None:
+    (one,) = claimed(ledger, BIG).objects
+    with ledger.writing() as connection:
+        write(connection, told())
+    assert ledger.ask(at_work) == [told()]
+    done = Event(
+        id=event_id(EventType.LOADED, one.object.object_id),
+        type=EventType.LOADED,
+        time=NOW,
+        subject=one.object.url,
+        dataset="sales",
+        object_id=one.object.object_id,
+        correlation_id=one.correlation_id,
+        data={"rows_read": 1, "rows_loaded": 1, "rows_rejected": 0, "rows_duplicate": 0},
+    )
+    ledger.append([done])
     assert ledger.ask(at_work) == []
 
 
