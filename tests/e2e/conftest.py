@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
+from tests.e2e.prefect_home import prefect_home
 from tests.e2e.system import EXAMPLES, System, drop_examples
 
 if TYPE_CHECKING:
@@ -21,13 +23,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(300))
 
 
+@pytest.fixture(scope="session")
+def used_prefect(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefect's folder after a first start, one for all processes of the test run."""
+    base = tmp_path_factory.getbasetemp()
+    return prefect_home(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
 @pytest.fixture(scope="module")
-def make_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., System]]:
+def make_system(
+    tmp_path_factory: pytest.TempPathFactory, used_prefect: Path
+) -> Iterator[Callable[..., System]]:
     """Make systems, and see at the end that `down` leaves no process of theirs behind."""
     made: list[System] = []
 
-    def make(settings: str = "", **environment: str) -> System:
-        system = System.make(tmp_path_factory.mktemp("project"), settings, **environment)
+    def make(settings: str = "", *, first_start: bool = False, **environment: str) -> System:
+        home = None if first_start else used_prefect
+        system = System.make(tmp_path_factory.mktemp("project"), settings, home, **environment)
         made.append(system)
         return system
 

@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.e2e.prefect_home import copy_prefect_home
+
 REPOSITORY = Path(__file__).parents[2]
 FAULTS = Path(__file__).parent / "faults"
 EXAMPLES = REPOSITORY / "examples" / "nycflights"
@@ -31,11 +33,16 @@ class System:
     environment: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def make(cls, root: Path, settings: str = "", **environment: str) -> System:
+    def make(
+        cls, root: Path, settings: str = "", prefect_home: Path | None = None, **environment: str
+    ) -> System:
+        """A project; without `prefect_home` its server's first start makes the database, too."""
         for folder in ("data_contracts", "flows", "tasks"):
             shutil.copytree(REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPOSITORY / "prefect.yaml", root)
         (root / "tidegate.toml").write_text(settings)
+        if prefect_home is not None:
+            copy_prefect_home(prefect_home, root / ".tidegate" / "prefect")
         return cls(root, environment)
 
     @property

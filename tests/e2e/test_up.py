@@ -199,7 +199,7 @@ def test_what_cannot_start_says_why_and_leaves_nothing_running(
 
 
 def test_ctrl_c_ends_what_was_started_in_the_foreground(make_system: Callable[..., System]) -> None:
-    system = make_system()
+    system = make_system(first_start=True)
     (system.root / "prefect.yaml").unlink()
     up = subprocess.Popen(
         [sys.executable, "-m", "tidegate.cli.app", "up"],

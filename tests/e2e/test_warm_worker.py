@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests.e2e.prefect_home import copy_prefect_home
 from tests.e2e.warm_kit import FLOWS, DeafProxy, Kit, until
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ ENDS = ("Completed", "Failed", "Crashed", "Cancelled")
 
 
 @pytest.fixture(scope="module")
-def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
+def kit(tmp_path_factory: pytest.TempPathFactory, used_prefect: Path) -> Iterator[Kit]:
     kit = Kit(tmp_path_factory.mktemp("warm"))
+    copy_prefect_home(used_prefect, kit.folder / "prefect")
     try:
         kit.start_server()
         kit.make_pool(preload=["warm_flows"], grace_seconds=5, memory_limit_mb=400, runs_per_child=50)
