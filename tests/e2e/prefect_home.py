@@ -11,9 +11,12 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _DATABASE = "prefect.db"
 #: Whether the block types are registered is noted there.
