@@ -101,6 +101,9 @@ EXPECTED_STATES = {
 
 def test_bad_input_ends_in_a_named_state_with_a_reason_and_blocks_nothing(loaded: System) -> None:
     before = loaded.count("flights")
+    good = (EXAMPLES / "flights/flights-2013-01-01.csv").read_text().replace("\n2013,", "\n2012,")
+    loaded.stop_at("tidegate.operations.ingest:claim", "after")
+    deleted = loaded.put("flights/deleted.csv", good)
     for key, (content, _) in BAD_INPUT.items():
         loaded.put(key, content)
     loaded.put("flights/header-only.csv", FLIGHTS_HEADER + "\n")
@@ -109,11 +112,10 @@ def test_bad_input_ends_in_a_named_state_with_a_reason_and_blocks_nothing(loaded
     with zeros.open("wb") as file:
         file.truncate(2 * 1024**3)
     zeros.rename(zeros.with_name("zeros.csv"))
-    good = (EXAMPLES / "flights/flights-2013-01-01.csv").read_text().replace("\n2013,", "\n2012,")
     loaded.put("flights/good.csv", good)
-    deleted = loaded.put("flights/deleted.csv", good)
-    wait_for(lambda: "flights/deleted.csv" in loaded.states(), 30, "the file was not noticed")
+    claimed = loaded.stopped()
     deleted.unlink()
+    claimed.resume()
     wait_for(lambda: "flights/folder.csv" in loaded.states(), 30, "the folder was not noticed")
     loaded.wait(ok=(3,))
     for key, (_, said) in BAD_INPUT.items():

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Crashed, Running, Scheduled
 
+from tidegate import clock
 from tidegate.events import ObjectUploaded, Via
 from tidegate.ledger import Owner, Upload, queries
 from tidegate.objects import ObjectVersion
@@ -46,6 +47,7 @@ class Run:
     name: str
     parameters: dict[str, Any]
     state: Any
+    start_time: datetime | None = None
 
 
 @dataclass
@@ -93,7 +95,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     project.close()
 
 
-def upload(project: Project, dataset: str, *names: str) -> None:
+def upload(project: Project, dataset: str, *names: str, size: int = 1) -> None:
     project.ledger.record(
         [
             Upload(
@@ -103,8 +105,8 @@ def upload(project: Project, dataset: str, *names: str) -> None:
                         bucket="/l",
                         key=f"{dataset}/{name}.csv",
                         version="1-1",
-                        size=1,
-                        uploaded_at=datetime(2026, 1, 1, tzinfo=UTC),
+                        size=size,
+                        uploaded_at=clock.now(),
                     ),
                     via=Via.WATCH,
                 ),
@@ -117,6 +119,7 @@ def upload(project: Project, dataset: str, *names: str) -> None:
 
 def claim(project: Project, run: Run, owner: Owner | None = None) -> int:
     dataset = run.parameters["dataset"]
+    run.start_time = datetime(2026, 1, 1, tzinfo=UTC)
     batch = project.ledger.claim(
         dataset, str(run.id), owner or this_process(), max_objects=100, max_bytes=100
     )
@@ -171,6 +174,24 @@ def test_what_a_run_left_over_goes_to_another_run(project: Project) -> None:
         project.ledger.end_claim(str(run.id), "trouble")
         assert [one.pending for one in project.ledger.ask(queries.backlogs)] == ([left] if left else [])
     assert len(server.made) == 3
+
+
+def test_what_is_passed_by_others_and_left_over_goes_to_another_run(project: Project) -> None:
+    """Then the queue is as it was before the others came."""
+    server = Prefect()
+    dispatcher = Dispatcher(project, server)  # type: ignore[arg-type]
+    upload(project, "shops", "large", size=2**30)
+    for passed in range(3):
+        dispatcher.step()
+        upload(project, "shops", f"small-{passed}")
+        assert claim(project, server.made[-1]) == 1
+        project.ledger.end_claim(str(server.made[-1].id), "trouble")
+    assert [one.pending for one in project.ledger.ask(queries.backlogs)] == [1]
+    for again in (dispatcher, Dispatcher(project, server)):  # type: ignore[arg-type]
+        again.step()
+        assert len(server.made) == 4
+    assert claim(project, server.made[-1]) == 1
+    assert project.ledger.ask(queries.by_name, "shops/large.csv")[0].state == "running"
 
 
 def test_a_dead_runs_objects_go_to_a_new_run_and_it_is_marked_crashed(project: Project) -> None:

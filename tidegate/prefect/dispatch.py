@@ -85,6 +85,9 @@ class Dispatcher:
             self._clean()
             self._recover()
             self._reopen()
+            # Before the queue is read: what a run has claimed is no longer in it then.
+            for lane in self._lanes.values():
+                self._look_at_awaited(lane)
             for backlog in self.project.ledger.ask(queries.backlogs):
                 self._serve_or_hold(backlog)
         except httpx.HTTPError as error:
@@ -129,9 +132,9 @@ class Dispatcher:
 
     def _serve(self, backlog: Backlog) -> None:
         lane = self._lanes.setdefault(backlog.dataset, _Lane())
-        if lane.awaited is not None and not self._is_over(lane, lane.awaited):
+        if lane.awaited is not None or not backlog.pending or backlog.running:
             return
-        if not backlog.pending or backlog.running or time.monotonic() < lane.not_before:
+        if time.monotonic() < lane.not_before:
             return
         hold = self._hold(backlog)
         if hold != lane.held:
@@ -146,15 +149,13 @@ class Dispatcher:
         if deployment_id is None:
             return
         event = self.project.ledger.ask(queries.event_at, backlog.newest_seq)
-        run = self.client.create_flow_run_from_deployment(
-            deployment_id,
-            parameters={"dataset": backlog.dataset},
-            name=run_name(backlog.dataset, backlog.pending),
-            # Newest and number together name the queue: whoever takes from it changes the number,
-            # and whatever is added, or given back, is the newest.
-            idempotency_key=f"{backlog.dataset}:{event}:{backlog.pending}:{lane.fruitless}",
-            tags=[backlog.dataset],
-        )
+        # Newest and number together name the queue: whatever is added, or given back, is the newest,
+        # and whoever takes from it changes the number.
+        name = f"{backlog.dataset}:{event}:{backlog.pending}:{lane.fruitless}"
+        run = self._create(deployment_id, backlog, name)
+        while run.start_time is not None and self.project.ledger.ask(queries.has_claimed, str(run.id)):
+            # It was so before: that run took what came later, and left what had waited already.
+            run = self._create(deployment_id, backlog, f"{name}:{run.id}")
         lane.awaited = _Awaited(str(run.id), time.monotonic())
         log.info(
             "%s: created flow run %s for %d objects",
@@ -164,30 +165,41 @@ class Dispatcher:
             extra={"action": "run_created"},
         )
 
-    def _is_over(self, lane: _Lane, awaited: _Awaited) -> bool:
-        """Whether the awaited run has claimed, or has ended without."""
+    def _create(self, deployment_id: UUID, backlog: Backlog, idempotency_key: str) -> FlowRun:
+        return self.client.create_flow_run_from_deployment(
+            deployment_id,
+            parameters={"dataset": backlog.dataset},
+            name=run_name(backlog.dataset, backlog.pending),
+            idempotency_key=idempotency_key,
+            tags=[backlog.dataset],
+        )
+
+    def _look_at_awaited(self, lane: _Lane) -> None:
+        """Await the run no longer when it has claimed, or has ended without."""
+        awaited = lane.awaited
+        if awaited is None:
+            return
         if self.project.ledger.ask(queries.has_claimed, awaited.flow_run_id):
             lane.awaited, lane.fruitless, lane.not_before = None, 0, 0.0
-            return True
+            return
         now = time.monotonic()
         if now - awaited.looked_at < _LOOK_SECONDS:
-            return False
+            return
         awaited.looked_at = now
         kind = self._state_type(awaited.flow_run_id)
         if kind in (StateType.PENDING, StateType.RUNNING):
             awaited.started_at = awaited.started_at or now
             silent = now - awaited.started_at
             if silent < self.project.settings.ingest.lease_seconds:
-                return False
+                return
             self._mark_crashed(awaited.flow_run_id, f"It claimed nothing within {silent:.0f} s.")
         elif kind in (StateType.SCHEDULED, StateType.PAUSED):
-            return False
+            return
         if self.project.ledger.ask(queries.has_claimed, awaited.flow_run_id):
-            return False
+            return
         lane.awaited = None
         lane.fruitless += 1
         lane.not_before = now + min(0.5 * 2**lane.fruitless, _MAX_PAUSE_SECONDS)
-        return True
 
     def _hold(self, backlog: Backlog) -> str:
         """Why the dataset should wait for its references; empty when it need not."""
