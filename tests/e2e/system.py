@@ -11,12 +11,15 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 
 from tests.e2e.prefect_home import copy_prefect_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 REPOSITORY = Path(__file__).parents[2]
 FAULTS = Path(__file__).parent / "faults"
@@ -59,6 +62,8 @@ class System:
             **clean,
             "PYTHONPATH": os.pathsep.join([str(FAULTS), str(self.root), str(REPOSITORY)]),
             "TIDEGATE_TEST_FAULT": str(self.fault_file),
+            # Each child of the worker takes seconds of a processor to get ready.
+            "TIDEGATE_PREFECT__WORKER_LIMIT": "2",
             **self.environment,
         }
 
@@ -87,6 +92,11 @@ class System:
 
     def count(self, table: str) -> int:
         return int(self.query(f"SELECT count(*) AS n FROM {table}")[0]["n"])
+
+    def counts(self, tables: Iterable[str] = EXAMPLE_ROWS) -> dict[str, int]:
+        """The number of rows of each table, by one command."""
+        sql = " UNION ALL ".join(f"SELECT '{table}' AS name, count(*) AS n FROM {table}" for table in tables)
+        return {row["name"]: row["n"] for row in self.query(sql)}
 
     def up(self) -> None:
         self.run("up", "--detach")

@@ -59,12 +59,8 @@ def s3_system(make_system: Callable[..., System], aws_server: str, bucket: tuple
     return system
 
 
-def counts(system: System) -> dict[str, int]:
-    return {table: system.count(table) for table in EXAMPLE_ROWS}
-
-
 def test_s3_gives_the_same_result_as_a_folder(s3_system: System) -> None:
-    assert counts(s3_system) == EXAMPLE_ROWS
+    assert s3_system.counts() == EXAMPLE_ROWS
     (story,) = s3_system.json("why", "in/planes/planes.csv")
     assert story["state"] == "loaded"
     assert story["via"] == "sqs"
@@ -73,7 +69,7 @@ def test_s3_gives_the_same_result_as_a_folder(s3_system: System) -> None:
 def test_messages_delivered_three_times_in_any_order_change_nothing(
     s3_system: System, aws_server: str, bucket: tuple[str, str]
 ) -> None:
-    before, objects = counts(s3_system), s3_system.json("objects")
+    before, objects = s3_system.counts(), s3_system.json("objects")
     sqs = client("sqs", aws_server)
     bodies = [notification(entry) for entry in objects] * 3
     random.Random(7).shuffle(bodies)
@@ -81,7 +77,7 @@ def test_messages_delivered_three_times_in_any_order_change_nothing(
         sqs.send_message(QueueUrl=bucket[1], MessageBody=body)
     wait_for(lambda: queue_is_empty(sqs, bucket[1]), 60, "messages stay in the queue")
     s3_system.wait()
-    assert counts(s3_system) == before
+    assert s3_system.counts() == before
     assert s3_system.json("objects") == objects
 
 
@@ -163,6 +159,6 @@ def test_a_gcs_landing_is_reconciled_and_loaded(make_system: Callable[..., Syste
     assert found["recorded"] == 11
     assert system.json("reconcile")["recorded"] == 0
     system.wait()
-    assert counts(system) == EXAMPLE_ROWS
+    assert system.counts() == EXAMPLE_ROWS
     (story,) = system.json("why", "in/planes/planes.csv")
     assert story["version"].isdigit()

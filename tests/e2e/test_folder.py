@@ -20,12 +20,8 @@ def artifacts_of(system: System, run_id: str) -> list[dict[str, Any]]:
     return found
 
 
-def counts(system: System) -> dict[str, int]:
-    return {table: system.count(table) for table in EXAMPLE_ROWS}
-
-
 def test_every_row_of_the_examples_is_loaded_and_enriched(loaded: System) -> None:
-    assert counts(loaded) == EXAMPLE_ROWS
+    assert loaded.counts() == EXAMPLE_ROWS
     (row,) = loaded.query(
         "SELECT airline, origin_airport, dest_airport, plane_maker, plane_age, temp, _record "
         "FROM flights WHERE carrier = 'UA' AND flight = 1545 AND day = 1"
@@ -42,10 +38,10 @@ def test_every_row_of_the_examples_is_loaded_and_enriched(loaded: System) -> Non
 
 
 def test_the_same_files_again_change_nothing(loaded: System) -> None:
-    before = counts(loaded)
+    before = loaded.counts()
     drop_examples(loaded, [str(file) for file in sorted(EXAMPLES.glob("*/*0[1-7].csv"))])
     loaded.wait()
-    assert counts(loaded) == before
+    assert loaded.counts() == before
     assert loaded.object("flights/flights-2013-01-01.csv")["state"] == "duplicate"
 
 
@@ -176,13 +172,13 @@ def test_the_deployments_stand_with_their_schedules(loaded: System) -> None:
 
 
 def test_a_backfill_over_loaded_objects_changes_no_row_count(loaded: System) -> None:
-    before = counts(loaded)
+    before = loaded.counts()
     plan = loaded.json("backfill", "plan", "--dataset", "flights", "--prefix", "flights/flights-2013-01-0")
     assert len(plan["objects"]) == 8
     chosen = loaded.json("backfill", "run", "--dataset", "flights", "--prefix", "flights/flights-2013-01-0")
     assert chosen["changed"]
     loaded.run("wait", ok=(0, 3))
-    assert counts(loaded) == before
+    assert loaded.counts() == before
     again = loaded.json("objects", "--prefix", "flights/flights-2013-01-02.csv", "--state", "loaded")
     assert [entry["attempt"] for entry in again] == [2]
 
