@@ -196,7 +196,7 @@ def test_children_do_not_outlive_a_worker_that_was_killed(kit: Kit) -> None:
     assert len(children) == 2
     worker.kill()
     worker.wait()
-    until(lambda: not any(alive(pid) for pid in children), 8)
+    until(lambda: not any(alive(pid) for pid in children), 20)
     assert kit.state(polite)["name"] == "Crashed"
 
 
