@@ -14,6 +14,7 @@ from tidegate.stages.lookups import Unmatched, held_reason, look_up, never_loade
 from tidegate.stages.model import RECORD, Verdict, VerdictState
 from tidegate.stages.normalize import check_rows
 from tidegate.stages.schema import run_step
+from tidegate.stages.staging import is_spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def enrich(
     if lacking is not None:
         return lacking
     verdict = verdict.model_copy(update={"references": pinned})
-    if not contract.enrich:
+    if not contract.enrich and not is_spread(str(verdict.rows)):
         return verdict
     paths = {dataset: references.path(snapshot) for dataset, snapshot in pinned.items()}
     return _judged(verdict, contract, *_run(verdict, contract, paths, staging), staging)
@@ -103,7 +104,7 @@ def _run(
 ) -> tuple[str, list[Unmatched]]:
     """All rows, enriched and staged, and for each lookup those without a match."""
     rows = str(verdict.rows)
-    frame = pl.scan_parquet(staging.path(rows))
+    frame = staging.rows(rows)
     unmatched = []
     for step in contract.enrich:
         if isinstance(step, Lookup):

@@ -41,7 +41,7 @@ class Verdict(BaseModel):
     rows_read: int = 0
     rows_valid: int = 0
     rows_rejected: int = 0
-    #: Parquet with the rows that go on
+    #: Parquet with the rows that go on, or JSON that says in which files their columns are (`Staging.rows`)
     rows: str | None = None
     #: Parquet with one row a broken rule, columns of `Rejection`
     rejected: str | None = None

@@ -15,22 +15,51 @@ if TYPE_CHECKING:
     from tidegate.stages.staging import Staging
 
 
+#: With fewer rows, it takes longer to find out what the steps left alone than to write it again.
+_MANY_ROWS = 50_000
+
+
 def normalize(verdict: Verdict, contract: Contract, staging: Staging) -> Verdict:
     """Apply `contract.normalize`; raises ContractError when a step fails or loses rows."""
     if verdict.rows is None or not contract.normalize:
         return verdict
-    frame = pl.scan_parquet(staging.path(verdict.rows))
+    before = staging.rows(verdict.rows)
+    after = before
     for step in contract.normalize:
-        frame = run_step(contract, step, frame)
+        after = run_step(contract, step, after)
+    # Enrichment writes all columns in any case.
+    left = _left_alone(before, after) if contract.enrich and verdict.rows_valid >= _MANY_ROWS else []
+    names = after.collect_schema().names()
     name = staging.name(verdict.object_id, verdict.attempt, "normalized.parquet")
-    after = staging.write(frame, name)
-    check_rows(after, verdict.rows, contract, staging)
-    return verdict.model_copy(update={"rows": after})
+    file = staging.write(after.select(one for one in names if one not in left) if left else after, name)
+    check_rows(file, verdict.rows, contract, staging)
+    if left:
+        columns = {one: verdict.rows if one in left else file for one in names}
+        name = staging.name(verdict.object_id, verdict.attempt, "normalized.json")
+        file = staging.spread(columns, name)
+    return verdict.model_copy(update={"rows": file})
+
+
+def _left_alone(before: pl.LazyFrame, after: pl.LazyFrame) -> list[str]:
+    """Columns that steps left as they were, apart from `RECORD`; none when rows may have changed.
+
+    The plan of such a column is, once optimized, that of the column before the steps.
+    """
+    known = before.collect_schema()
+    names = [name for name in after.collect_schema() if name in known]
+    # Polars would take such a name for a pattern.
+    if any(name == "*" or name.startswith("^") for name in names):
+        return []
+    try:
+        left = [name for name in names if after.select(name).explain() == before.select(name).explain()]
+    except Exception:  # noqa: BLE001 - what is wrong with the steps is told when they are run
+        return []
+    return [name for name in left if name != RECORD] if RECORD in left else []
 
 
 def check_rows(after: str, before: str, contract: Contract, staging: Staging) -> None:
     """ContractError unless the steps left the staged rows `before` as many, and in order."""
-    old, new = (pl.scan_parquet(staging.path(name)) for name in (before, after))
+    old, new = (staging.rows(name) for name in (before, after))
     counts = [frame.select(pl.len()).collect().item() for frame in (old, new)]
     if counts[0] != counts[1] or RECORD not in new.collect_schema() or not _same_records(old, new):
         msg = (

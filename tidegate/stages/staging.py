@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from tidegate.errors import StagingUnavailableError
 from tidegate.stages.model import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from io import FileIO
     from pathlib import Path
 
@@ -60,6 +61,44 @@ class Staging:
         digest = hashlib.sha256(f"{contract_version}\n{names}".encode()).hexdigest()[:16]
         self.path(digest).mkdir(parents=True, exist_ok=True)
         return digest
+
+    def rows(self, relative: str) -> pl.LazyFrame:
+        """The rows of a relative path, also where their columns are spread over several files.
+
+        Raises StagingUnavailableError when these files do not fit each other.
+        """
+        import polars as pl
+
+        if not is_spread(relative):
+            return pl.scan_parquet(self.path(relative))
+        columns = self._columns(relative)
+        frames = {file: pl.scan_parquet(self.path(file)) for file in columns.values()}
+        heights = {frame.select(pl.len()).collect().item() for frame in frames.values()}
+        if len(heights) > 1:
+            msg = (
+                f"{self.path(relative)} names files that hold different numbers of rows, so they are not as "
+                f"they were staged. Remove the folder {self.folder}, then retry the run."
+            )
+            raise StagingUnavailableError(msg)
+        parts = [
+            frame.select(name for name, one in columns.items() if one == file)
+            for file, frame in frames.items()
+        ]
+        return pl.concat(parts, how="horizontal").select(*columns)
+
+    def spread(self, columns: Mapping[str, str], relative: str) -> str:
+        """Note in which staged file each column is, rows in the same order in each; its relative path."""
+        self.write_text(json.dumps({"columns": columns}), relative)
+        return relative
+
+    def _columns(self, relative: str) -> dict[str, str]:
+        columns: dict[str, str] = json.loads(self.path(relative).read_text(encoding="utf-8"))["columns"]
+        return columns
+
+    def _is_there(self, relative: str) -> bool:
+        if not self.path(relative).exists():
+            return False
+        return not is_spread(relative) or all(map(self._is_there, set(self._columns(relative).values())))
 
     def write(self, frame: pl.DataFrame | pl.LazyFrame, relative: str) -> str:
         """Write a frame as Parquet under its final name only when it is whole.
@@ -115,7 +154,7 @@ class Staging:
         file = self._notes_file(stage, contract_version)
         if not file.exists():
             return {}
-        there = cache(lambda name: self.path(name).exists())
+        there = cache(self._is_there)
         found: dict[tuple[str, int], Verdict] = {}
         for line in file.read_bytes().splitlines(keepends=True):
             if not line.endswith(b"\n"):
@@ -159,6 +198,11 @@ def file_and_part(relative: str) -> tuple[str, int | None]:
     """The inverse of `part_of`; without a number the whole file is of one object."""
     file, _, number = relative.partition("#")
     return file, int(number) if number else None
+
+
+def is_spread(relative: str) -> bool:
+    """Whether a relative path names no Parquet file, but says in which ones the columns are."""
+    return relative.endswith(".json")
 
 
 class Spool:
