@@ -118,6 +118,31 @@ def test_a_large_object_is_claimed_alone_and_waits_for_small_ones_but_not_for_lo
     assert claim(ledger, "five") == ["third"]
 
 
+def test_large_objects_uploaded_in_the_future_have_their_turn_and_small_ones_between(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at(seconds: int, *uploads: Upload) -> None:
+        monkeypatch.setattr(clock, "now", lambda: START + timedelta(seconds=seconds))
+        ledger.record(uploads)
+
+    large = [upload(f"large {n}", 10**9, size=10**8) for n in range(3)]
+    at(0, large[0], upload("a"))
+    assert claim(ledger, "one") == ["a"]
+    at(60, upload("b"), large[1], large[2])
+    assert [claim(ledger, run) for run in ("two", "three")] == [["large 0"], ["b"]]
+    at(130, upload("c"))
+    assert [claim(ledger, run) for run in ("four", "five", "six")] == [["large 1"], ["large 2"], ["c"]]
+
+
+def test_small_objects_are_not_kept_back_by_large_ones_that_came_later(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: START)
+    ledger.record([upload("a"), upload("large", size=10**8)])
+    monkeypatch.setattr(clock, "now", lambda: START + timedelta(seconds=90))
+    assert [claim(ledger, run) for run in ("one", "two")] == [["a"], ["large"]]
+
+
 def test_a_retried_run_gets_its_own_unfinished_objects_and_nothing_else(ledger: Ledger) -> None:
     ledger.record([upload("a"), upload("b")])
     claim(ledger, "run")

@@ -35,6 +35,7 @@ _NEEDED = [
     objects.c[name]
     for name in (
         *("object_id", "store", "bucket", "key", "version", "etag", "sequencer", "size", "uploaded_at"),
+        *("recorded_at", "pending_seq"),
         *("url", "dataset", "state", "attempt", "crashes", "redrive", "correlation_id", "traceparent"),
     )
 ]
@@ -230,11 +231,12 @@ def _pending(connection: Connection, dataset: str, max_objects: int, max_bytes: 
 def _sharing_a_run(rows: Sequence[RowMapping], max_bytes: int) -> Sequence[RowMapping]:
     """Those of the rows that one run takes: small objects together, before a large one by itself.
 
-    But a large one that has waited for long comes first, or new small ones would keep it back.
+    But a large one that has waited for long has its turn before those that came after it, or new small
+    ones would keep it back.
     """
     large = [row for row in rows if (row["size"] or 0) > _LARGE_BYTES]
     small = [row for row in rows if (row["size"] or 0) <= _LARGE_BYTES]
-    if large and (not small or large[0]["uploaded_at"] < clock.now() - _PATIENCE):
+    if large and (not small or _is_its_turn(large[0], small[0])):
         return large[:1]
     total = 0
     for count, row in enumerate(small):
@@ -242,6 +244,13 @@ def _sharing_a_run(rows: Sequence[RowMapping], max_bytes: int) -> Sequence[RowMa
         if count and total > max_bytes:
             return small[:count]
     return small
+
+
+def _is_its_turn(large: RowMapping, small: RowMapping) -> bool:
+    # By a supplier's clock an upload may be of the year to come.
+    since = min(large["uploaded_at"], large["recorded_at"])
+    overdue = since <= clock.now() - _PATIENCE
+    return bool(overdue and large["pending_seq"] < small["pending_seq"])
 
 
 def _calmest(connection: Connection, waiting: ColumnElement[bool]) -> int | None:
