@@ -17,7 +17,7 @@ from tidegate.errors import (
     SettingsError,
     StoreUnavailableError,
 )
-from tidegate.objects import ObjectVersion, folder, is_newer, open_store
+from tidegate.objects import ObjectVersion, file_versions, is_newer, open_store
 from tidegate.objects.copying import Copy
 from tidegate.objects.folder import FolderStore
 from tidegate.settings import Settings
@@ -353,6 +353,33 @@ def test_a_file_changed_while_it_is_at_hand_is_overwritten(store: FolderStore, n
         read_while_it_changes()
 
 
+def _change_and_set_the_time_back(path: Path) -> None:
+    before = path.stat()
+    path.write_bytes(b"y" * before.st_size)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_file_whose_time_is_set_back_after_a_change_does_not_count(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop(store, "a.csv", b"x" * 3_000_000)
+    obj = store.stat("a.csv")
+
+    def read_while_it_changes() -> None:
+        with store.at_hand(obj) as there:
+            assert there is not None
+            _change_and_set_the_time_back(path)
+
+    with pytest.raises(StoreUnavailableError, match="touched while it was read"):
+        read_while_it_changes()
+    _Meddling(lambda: _change_and_set_the_time_back(path), monkeypatch)
+    with pytest.raises(StoreUnavailableError, match="touched while it was read"):
+        store.fetch(obj, tmp_path / "copy")
+    monkeypatch.undo()
+    store.fetch(obj, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"y" * 3_000_000
+
+
 @pytest.mark.parametrize("replace", [True, False], ids=["replaced", "deleted"])
 def test_a_file_that_goes_away_while_it_is_at_hand_is_still_there(store: FolderStore, replace: bool) -> None:
     path = drop(store, "a.csv", b"x")
@@ -435,5 +462,5 @@ def test_a_full_disk_is_no_fault_of_the_object(store: FolderStore, monkeypatch: 
 
 
 def test_times_beyond_the_calendar_do_not_stop_a_listing() -> None:
-    assert folder._moment(10**30) == datetime.max.replace(tzinfo=UTC)
-    assert folder._moment(-(10**30)) == datetime.min.replace(tzinfo=UTC)
+    assert file_versions.moment(10**30) == datetime.max.replace(tzinfo=UTC)
+    assert file_versions.moment(-(10**30)) == datetime.min.replace(tzinfo=UTC)

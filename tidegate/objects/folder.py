@@ -15,7 +15,6 @@ import uuid
 from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
@@ -27,6 +26,7 @@ from tidegate.errors import (
     StoreUnavailableError,
 )
 from tidegate.objects.copying import BLOCK, Target, whole_copy
+from tidegate.objects.file_versions import moment, version_text
 from tidegate.objects.filenames import is_in_progress, key_of, relative_of
 from tidegate.objects.model import ObjectVersion
 from tidegate.objects.putting import copy_durably, step_after
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 
@@ -130,10 +129,11 @@ class FolderStore(ObjectStore):
             with self._reading(obj.key):
                 file = stack.enter_context(self._file(obj))
             path = Path(f"/proc/self/fd/{file.fileno()}")
+            before = os.fstat(file.fileno())
             try:
                 yield path if path.exists() else None
             finally:
-                self._require_version(obj, os.fstat(file.fileno()))
+                self._require_same(obj, before, os.fstat(file.fileno()))
 
     def put(self, source: Path, key: str) -> ObjectVersion:
         relative = self._relative(key)
@@ -272,17 +272,18 @@ class FolderStore(ObjectStore):
             store="folder",
             bucket=self.bucket,
             key=key,
-            version=_version_text(status),
+            version=version_text(status),
             size=size,
-            uploaded_at=_moment(status.st_mtime_ns),
+            uploaded_at=moment(status.st_mtime_ns),
         )
 
     @contextmanager
     def _opened(self, obj: ObjectVersion) -> Iterator[BinaryIO]:
         """The file of exactly `obj`; at the end, make sure that it stayed so while it was read."""
         with self._reading(obj.key), self._file(obj) as file:
+            before = os.fstat(file.fileno())
             yield file
-            self._require_version(obj, os.fstat(file.fileno()))
+            self._require_same(obj, before, os.fstat(file.fileno()))
 
     @contextmanager
     def _file(self, obj: ObjectVersion) -> Iterator[BinaryIO]:
@@ -297,12 +298,30 @@ class FolderStore(ObjectStore):
             yield file
 
     def _require_version(self, obj: ObjectVersion, status: os.stat_result) -> None:
-        if _version_text(status) != obj.version:
+        if version_text(status) != obj.version:
             self._changed(obj, status)
+
+    def _require_same(self, obj: ObjectVersion, before: os.stat_result, after: os.stat_result) -> None:
+        """Make sure that an open file's content stayed what it was."""
+        self._require_version(obj, after)
+        # Nobody can set this time, so it tells of a writer who set the other one back. It also changes
+        # with the name: what was moved or replaced meanwhile is still what it was.
+        if after.st_ctime_ns == before.st_ctime_ns or not self._stands(obj.key, after):
+            return
+        msg = f"{obj.url} was touched while it was read, so what was read does not count. It is read again."
+        raise StoreUnavailableError(msg)
+
+    def _stands(self, key: str, status: os.stat_result) -> bool:
+        """Whether this file is what stands at `key`."""
+        try:
+            found = (self.root / self._relative(key)).stat()
+        except OSError:
+            return False
+        return os.path.samestat(found, status)
 
     def _changed(self, obj: ObjectVersion, status: os.stat_result) -> NoReturn:
         msg = (
-            f"{obj.url} is no longer the version {obj.version}: it was changed to {_version_text(status)}. "
+            f"{obj.url} is no longer the version {obj.version}: it was changed to {version_text(status)}. "
             "The newer version is an object of its own."
         )
         raise ObjectOverwrittenError(msg)
@@ -373,15 +392,3 @@ class FolderStore(ObjectStore):
             raise ObjectRejectedError(msg, rule="folder")
         msg = f"{url} is a pipe, socket or device, not a file."
         raise ObjectRejectedError(msg, rule="not_a_file")
-
-
-def _version_text(status: os.stat_result) -> str:
-    size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-    return f"{status.st_mtime_ns}-{size}"
-
-
-def _moment(nanoseconds: int) -> datetime:
-    try:
-        return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC) if nanoseconds > 0 else datetime.min.replace(tzinfo=UTC)
