@@ -240,3 +240,15 @@ def test_origins_are_staged_only_where_a_lookup_may_reject(make: Make) -> None:
     (verdict,) = ingest.validate_batch(system.project, ingest.claim(system.project, "orders", "run"))
     assert verdict.origins is None
     assert not list(system.project.staging("run").folder.rglob("origins*"))
+
+
+def test_a_warehouse_that_was_begun_anew_makes_references_anew(make: Make) -> None:
+    system = make(shops("reject"))
+    system.load_shops("A")
+    system.load_shops("B")
+    system.project.settings.warehouse_path.unlink()
+    system.load_shops("C")
+    order = system.orders("1", "1,C,", "2,B,")
+    system.run()
+    assert system.table() == [(1, "in C")]
+    assert system.counts(order) == (2, 1, 1, 0)

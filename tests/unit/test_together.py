@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -308,3 +309,17 @@ def test_a_group_is_bounded_and_holds_small_objects_alone(monkeypatch: pytest.Mo
     sizes = (50, 40, 61, 20, 60, 0)
     objects = [claimed(store.put_bytes(f"sales/{n}.csv", b"x" * size)) for n, size in enumerate(sizes)]
     assert [[one.object.size for one in group] for group in groups_of(objects)] == [[50, 40], [20, 60, 0]]
+
+
+def test_packed_objects_are_judged_in_groups_of_bounded_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.stages.together._MOST_TEXT", 600)
+    texts = [HEADER + LINES[0] * lines for lines in (10, 10, 100, 1, 2)]
+    bench = Bench(tmp_path, [gzip.compress(text) for text in texts], contract())
+    found = validate_together(bench.claimed, bench.contract, bench.store, Staging(tmp_path / "staging"))
+    verdicts = [found[one.object.object_id] for one in bench.claimed]
+    assert [isinstance(one, Verdict) and one.rows_read for one in verdicts] == [10, 10, 100, 1, 2]
+    files = [file_and_part(str(one.rows))[0] for one in verdicts if isinstance(one, Verdict)]
+    assert [len([*same]) for _, same in groupby(files)] == [2, 1, 2]
+    assert bench.together() == bench.one_by_one()

@@ -11,8 +11,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tidegate import clock
+from tidegate.events.model import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tidegate.warehouse import Snapshot
@@ -41,11 +43,13 @@ class References:
     def publish(self, snapshot: Snapshot) -> None:
         """Make a committed snapshot the newest, unless a newer one is already."""
         pointer = self._read(snapshot.dataset)
-        if pointer is not None and int(pointer["sequence"]) >= snapshot.sequence:
+        made = iso(snapshot.created_at)
+        if pointer is not None and not _is_older(pointer, snapshot.sequence, made):
             return
         target = self.folder / snapshot.dataset / _POINTER
         part = target.with_name(f"{_POINTER}.{os.getpid()}.part")
-        part.write_text(json.dumps({"sequence": snapshot.sequence, "path": snapshot.path}))
+        told = {"sequence": snapshot.sequence, "path": snapshot.path, "created_at": made}
+        part.write_text(json.dumps(told))
         part.replace(target)
         self._prune(snapshot)
 
@@ -66,3 +70,14 @@ class References:
         for file in [file for file in files if sequence(file) <= newest.sequence][_KEEP:]:
             if file.stat().st_mtime < oldest:
                 file.unlink()
+
+
+def _is_older(pointer: Mapping[str, Any], sequence: int, created_at: str) -> bool:
+    """Whether a pointer leads to a snapshot made before this one.
+
+    A warehouse that was begun anew counts its commits from one, so that the time decides. Pointers of
+    earlier releases do not tell it.
+    """
+    if "created_at" in pointer:
+        return str(pointer["created_at"]) < created_at
+    return int(pointer["sequence"]) < sequence

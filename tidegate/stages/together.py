@@ -50,6 +50,8 @@ Result = Verdict | RetryableError
 _SMALL_BYTES = 1024 * 1024
 #: So much of them at once: enough that the fixed costs don't count, little enough for the memory.
 _GROUP_BYTES = 16 * 1024 * 1024
+#: Unpacked, objects may be a thousand times as large: so much text is judged at once.
+_MOST_TEXT = 2 * _GROUP_BYTES
 #: Objects fetched at once from a bucket: one after another, its answers are what takes the time.
 _FETCHERS = 8
 
@@ -81,6 +83,7 @@ def validate_together(
     results: dict[str, Result] = {}
     columns = file_columns(contract)
     opened: list[_Opened] = []
+    size = 0
     for one, fetched in _fetched(group, store):
         if isinstance(fetched, RetryableError):
             results[one.object.object_id] = fetched
@@ -89,7 +92,11 @@ def validate_together(
         if isinstance(found, Verdict):
             results[one.object.object_id] = found
         elif found is not None:
+            if opened and size + len(found.body) > _MOST_TEXT:
+                results |= _Judgement(opened, columns, contract).results(store, staging)
+                opened, size = [], 0
             opened.append(found)
+            size += len(found.body)
     if opened:
         results |= _Judgement(opened, columns, contract).results(store, staging)
     return results
