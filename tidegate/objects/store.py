@@ -73,8 +73,8 @@ class ObjectStore(Protocol):
     def at_hand(self, obj: ObjectVersion) -> Iterator[Path | None]:
         """A path that exactly this version can be read under within the block; None: it must be fetched.
 
-        ObjectOverwrittenError at the end of the block when the object was changed meanwhile: what was
-        read is then worth nothing.
+        ObjectOverwrittenError at the end of the block when the object was changed meanwhile, and
+        StoreUnavailableError when it may have been: what was read is then worth nothing.
         """
         yield None
 
