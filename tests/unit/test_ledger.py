@@ -15,6 +15,8 @@ from tidegate.events import ObjectUploaded, Via
 from tidegate.ledger import Ledger, Owner, Upload, open_ledger, queries
 from tidegate.ledger.tables import PROJECTIONS, metadata
 from tidegate.objects import ObjectVersion, is_newer
+from tidegate.operations.liveness import this_host
+from tidegate.operations.recover import release_stopped_claims
 from tidegate.settings import load_settings
 
 if TYPE_CHECKING:
@@ -162,6 +164,19 @@ def test_a_dead_runs_objects_are_pending_again_and_blamed_in_ever_smaller_groups
     assert len(claim(ledger, "five", objects=1000)) == 1
     ledger.release("five", "It was killed.")
     assert sorted({entry.crashes for entry in ledger.ask(queries.find)}) == [1, 2, 3]
+
+
+def test_objects_of_runs_that_a_stop_has_ended_wait_without_blame(ledger: Ledger) -> None:
+    ledger.record([upload("a"), upload("b")])
+    for key, owner in (("stopped", Owner(host=this_host(), pid=2**22 + 1, pid_started=0.0)), ("other", ME)):
+        ledger.claim("flights", key, owner, max_objects=1, max_bytes=10)
+    assert release_stopped_claims(ledger) == 1
+    # Whether another machine's process lives is not for a stop here to say.
+    assert {entry.key: (entry.state, entry.crashes) for entry in ledger.ask(queries.find)} == {
+        "a": ("pending", 0),
+        "b": ("running", 0),
+    }
+    assert claim(ledger, "next") == ["a"]
 
 
 def test_objects_on_which_a_run_died_are_not_kept_back_for_ever(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pandera.polars as pa
@@ -167,6 +168,11 @@ ENRICH: dict[str, list[Any]] = {
 }
 
 
+def _kind_of(found: object) -> str:
+    """An error without the values that Polars names: those of whichever piece was worked on first."""
+    return re.sub(r" for \d+ out of \d+ values: \[.*?\]", "", str(found))
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=3), after=st.sampled_from([*ENRICH])
@@ -183,7 +189,7 @@ def test_rows_and_errors_are_those_of_rows_written_whole(
             found.append(bench.enriched(f"staging-{many}", own))
     short, whole = found
     if isinstance(short, str) or isinstance(whole, str):
-        assert short == whole
+        assert _kind_of(short) == _kind_of(whole)
     else:
         assert_frame_equal(short, whole)
 

@@ -318,12 +318,12 @@ def end(connection: Connection, flow_run_id: str, failure: str | None) -> None:
     connection.execute(delete(leases).where(leases.c.flow_run_id == flow_run_id))
 
 
-def release(connection: Connection, flow_run_id: str, reason: str) -> int:
-    """Make a dead run's running objects pending again, each with one crash more; how many."""
+def release(connection: Connection, flow_run_id: str, reason: str, *, crashed: bool) -> int:
+    """Make a dead run's running objects pending again, if it `crashed` each with one crash more; how many."""
     moment = clock.now()
     log = []
     for row in _running(connection, flow_run_id):
-        data = {"reason": reason, "flow_run_id": flow_run_id, "crashes": row["crashes"] + 1}
+        data = {"reason": reason, "flow_run_id": flow_run_id, "crashes": row["crashes"] + crashed}
         log.append(_moved(row, EventType.RELEASED, moment, data))
     append(connection, log)
     connection.execute(delete(leases).where(leases.c.flow_run_id == flow_run_id))

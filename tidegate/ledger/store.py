@@ -170,10 +170,10 @@ class Ledger:
         with self.writing() as connection:
             claims.end(connection, flow_run_id, failure)
 
-    def release(self, flow_run_id: str, reason: str) -> int:
+    def release(self, flow_run_id: str, reason: str, *, crashed: bool = True) -> int:
         """Take a dead run's objects back; returns how many. See `claims.release`."""
         with self.writing() as connection:
-            return claims.release(connection, flow_run_id, reason)
+            return claims.release(connection, flow_run_id, reason, crashed=crashed)
 
     def move_cursor(self, sink: str, seq: int) -> None:
         """Remember that `sink` delivered everything up to `seq`."""

@@ -43,7 +43,7 @@ def this_process() -> Owner:
 def is_dead(lease: Lease, lease_seconds: float) -> str | None:
     """Why the claim's owner is taken for dead; None while it may live."""
     owner = lease.owner
-    if owner.host == this_host() and not _runs(owner):
+    if has_ended(owner):
         return f"The process {owner.pid} that ran it has ended."
     silent = clock.now() - lease.heartbeat_at
     if silent > timedelta(seconds=lease_seconds):
@@ -51,6 +51,11 @@ def is_dead(lease: Lease, lease_seconds: float) -> str | None:
             f"The process {owner.pid} on {owner.host.partition('/')[0]} gave no sign for {silent.seconds} s."
         )
     return None
+
+
+def has_ended(owner: Owner) -> bool:
+    """True when the process was one of this machine and is gone."""
+    return owner.host == this_host() and not _runs(owner)
 
 
 def _runs(owner: Owner) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tidegate import clock
 from tidegate.ledger import queries
-from tidegate.operations.liveness import is_dead
+from tidegate.operations.liveness import has_ended, is_dead
 
 if TYPE_CHECKING:
     from tidegate.ledger import Ledger
@@ -55,3 +55,17 @@ def release_dead_claims(ledger: Ledger, settings: Settings) -> list[DeadRun]:
         )
         dead.append(DeadRun(lease.flow_run_id, lease.dataset, reason, released))
     return dead
+
+
+def release_stopped_claims(ledger: Ledger) -> int:
+    """Release the objects of runs that ended because Tidegate was stopped here; how many.
+
+    Called when no process of the system is left. To be stopped is no fault of an object, so it
+    does not count as a crash.
+    """
+    reason = "Tidegate was stopped while the run was at work. It is taken up when Tidegate is started."
+    return sum(
+        ledger.release(lease.flow_run_id, reason, crashed=False)
+        for lease in ledger.ask(queries.open_leases)
+        if has_ended(lease.owner)
+    )

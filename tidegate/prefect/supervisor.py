@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Literal
 import psutil
 
 from tidegate import clock
-from tidegate.errors import TidegateError
+from tidegate.errors import LedgerUnavailableError, TidegateError
+from tidegate.ledger import open_ledger
 from tidegate.operations import running
+from tidegate.operations.recover import release_stopped_claims
 from tidegate.operations.running import RunningSystem
 from tidegate.prefect import server
 from tidegate.prefect.drain import stop_worker
@@ -207,8 +209,21 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(running.sweep, self._mark)
+        await asyncio.to_thread(self._give_back)
         running.forget(self._settings)
         self._report(Report("stopped", "Stopped"))
+
+    def _give_back(self) -> None:
+        """Make objects of runs that this stop has ended pending again."""
+        ledger = open_ledger(self._settings)
+        try:
+            if number := release_stopped_claims(ledger):
+                self._say(f"{number} objects that were being worked on wait for the next start")
+        except LedgerUnavailableError as error:
+            # The next start finds them by their dead processes.
+            self._say(f"What was being worked on could not be given back: {error}")
+        finally:
+            ledger.close()
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
