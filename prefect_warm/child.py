@@ -4,10 +4,10 @@
 
 Both ends speak lines of JSON over the socket FD. The worker says ``{"run": ID, "variables": {…},
 "flow_run": {…}, "deployment": {…}}``, ``{"cancel": ID}`` and ``{"suspend": ID, "state": {…}}``. The
-child says ``{"ready": true}``, then for each run ``{"ended": ID, "code": 0, "memory": BYTES}``, or
-``{"stale": ID}`` when it has not begun the run because its code is no longer what is on disk. A child
-that says stale, or a code other than 0, ends after it. When the worker's end closes, the child ends; a
-run that it has then is ended as by SIGTERM.
+child says ``{"ready": true}``, then for each run ``{"begun": ID}`` and ``{"ended": ID, "code": 0,
+"memory": BYTES}``, or ``{"stale": ID}`` when it has not run it because its code is no longer what is on
+disk. A child that says stale, or a code other than 0, ends after it. When the worker's end closes, the
+child ends; a run that it has then is ended as by SIGTERM.
 
 A preloaded module may have a function ``warm_up`` that makes an iterator. Its first step is taken before
 the first run, the others whenever there is nothing to run.
@@ -153,6 +153,7 @@ def _work(channel: Channel, sources: Sources, steps: Iterator[None]) -> int:
         if sources.changed():
             channel.say(stale=command["run"])
             return 0
+        channel.say(begun=command["run"])
         code = _serve(channel, sources, command)
         if code is None:
             return 0

@@ -23,7 +23,10 @@ _LEAVE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended for its child. `stale`: it was not begun, as the child's code is not that on disk."""
+    """How a run ended for its child.
+
+    `stale`: it was not begun, as the child's code is not that on disk or the child had ended.
+    """
 
     code: int
     memory: int = 0
@@ -87,6 +90,11 @@ class Child:
         self.runs += 1
         self._tell(**assignment)
         reply = await self._hear()
+        if reply is None:
+            # It was about to end by itself, as its code was edited, when it was told of the run.
+            return Outcome(code=0, stale=True, alive=False)
+        if "begun" in reply:
+            reply = await self._hear()
         if reply is None:
             return Outcome(code=await self._exit_code(), alive=False)
         if "stale" in reply:

@@ -269,7 +269,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
                 self._after_run(children, job, outcome)
             if not outcome.stale or job.cancelled:
                 return outcome
-        self._logger.error("The code of run %s kept changing while it was started", job.flow_run_id)
+        self._logger.error("No child began run %s: they ended, or its code kept changing", job.flow_run_id)
         return Outcome(code=1, alive=False)
 
     async def _watch(self, job: Job, child: Child) -> Outcome:

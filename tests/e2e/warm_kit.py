@@ -89,6 +89,8 @@ class Kit:
     """One folder with flows, a server and a worker."""
 
     def __init__(self, folder: Path) -> None:
+        # A shell starts background jobs with SIGINT ignored, and Prefect's worker stops by SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self.folder = folder
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

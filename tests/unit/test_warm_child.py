@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,23 @@ def test_a_child_ends_when_the_worker_is_gone(tmp_path: Path) -> None:
         assert child._writer is not None
         child._writer.close()
         await asyncio.wait_for(child.gone(), 10)
+
+    asyncio.run(live())
+
+
+def test_a_run_that_a_child_was_told_of_too_late_is_for_another_child(tmp_path: Path) -> None:
+    """An idle child whose code was edited ends by itself, and may do so at that very moment."""
+
+    async def live() -> None:
+        child = Child(configuration(tmp_path).launch())
+        await child.start()
+        os.kill(child.pid, signal.SIGSTOP)
+        running = asyncio.create_task(child.run({"run": "late"}))
+        await asyncio.sleep(0)
+        child.kill()
+        outcome = await running
+        await child.leave()
+        assert (outcome.stale, outcome.alive) == (True, False)
 
     asyncio.run(live())
 
