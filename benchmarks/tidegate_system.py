@@ -217,11 +217,14 @@ class Log:
 
 
 def committed_after(entry: ObjectEntry, started: float) -> float:
-    """Seconds from `started` until the object's rows were committed."""
-    if entry.committed_at is None:
+    """Seconds from `started` until the object's rows were committed and the ledger was told so.
+
+    `committed_at` is not asked: it is the moment that the load's rows bear, of before its transaction.
+    """
+    if entry.committed_at is None or entry.finished_at is None:
         msg = f"{entry.key} is {entry.state} and was never committed"
         raise WrongResultError(msg)
-    return entry.committed_at.timestamp() - started
+    return entry.finished_at.timestamp() - started
 
 
 def final_after(entries: Mapping[str, ObjectEntry], started: float) -> float:

@@ -65,7 +65,7 @@ def drop_large(system: TidegateSystem, file: Path, first: int, rows: int, into: 
         "validated": entry.validated_at,
         "normalized": entry.normalized_at,
         "enriched": entry.enriched_at,
-        "committed": entry.committed_at,
+        "committed": entry.finished_at,
     }
     details = {name: at.timestamp() - started for name, at in moments.items() if at}
     into.details.append({"cpu": system.cpu_seconds() - cpu, **details})

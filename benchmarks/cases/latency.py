@@ -64,7 +64,7 @@ def drop_one(session: Session, system: TidegateSystem, into: Series, times: int)
                 "validated": entry.validated_at,
                 "normalized": entry.normalized_at,
                 "enriched": entry.enriched_at,
-                "committed": entry.committed_at,
+                "committed": entry.finished_at,
             }
             details = {name: at.timestamp() - started for name, at in moments.items() if at}
             into.details.append({"cpu": system.cpu_seconds() - cpu, **details})
