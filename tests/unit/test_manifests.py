@@ -332,7 +332,7 @@ def test_a_verdict_that_cannot_be_noted_holds_its_object_alone(
         known = verdict.object_id != one
         return verdict if known else verdict.model_copy(update={"content_sha256": "\ud800"})
 
-    monkeypatch.setattr(validate, "validate", lambda *given: broken(by_itself(*given)))
+    monkeypatch.setattr(validate, "validate", lambda *given, **named: broken(by_itself(*given, **named)))
     monkeypatch.setattr(
         together,
         "validate_together",
