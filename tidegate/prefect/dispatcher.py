@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from prefect import get_client
 
 from tidegate import clock
 from tidegate.errors import RetryableError, TidegateError
+from tidegate.ledger import queries
 from tidegate.operations import reports
 from tidegate.operations.project import Project, open_project
 from tidegate.operations.record import record_uploads
@@ -43,6 +45,10 @@ _STEP_SECONDS = 1.0
 _REPORT_SECONDS = 60.0
 #: A server that is just starting must not be waited for long after it has started.
 _MAX_PAUSE_SECONDS = 2.0
+
+#: While objects wait, the sink pauses so many times as long as a delivery took: what the server does with
+#: events takes the processors from the worker, and the news of objects can wait sooner than the objects.
+_YIELDED = 4.0
 
 
 class Process:
@@ -115,10 +121,17 @@ class Process:
 
             def deliver_all() -> None:
                 self.stop.wait(_GATHER_SECONDS)
+                began = time.monotonic()
                 while not self.stop.is_set() and sink.deliver():
-                    pass
+                    if self._objects_wait():
+                        self.stop.wait((time.monotonic() - began) * _YIELDED)
+                    began = time.monotonic()
 
             self._repeat(deliver_all, "event sink", threading.Event())
+
+    def _objects_wait(self) -> bool:
+        states = self.project.ledger.ask(queries.in_states)
+        return bool(states.get("pending") or states.get("running"))
 
     def _repeat(self, step: Callable[[], None], name: str, news: threading.Event) -> None:
         """Run `step` on `news`, whenever the ledger has grown, and now and then; back off from trouble."""
