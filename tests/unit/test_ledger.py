@@ -176,7 +176,12 @@ def test_objects_of_runs_that_a_stop_has_ended_wait_without_blame(ledger: Ledger
         "a": ("pending", 0),
         "b": ("running", 0),
     }
-    assert claim(ledger, "next") == ["a"]
+    batch = ledger.claim("flights", "next", ME, max_objects=10, max_bytes=10)
+    # What the stopped run had committed without telling is looked for, blame or not.
+    assert [(one.object.key, one.claimed_before) for one in batch.objects] == [("a", True)]
+    ledger.record([upload("c")])
+    batch = ledger.claim("flights", "another", ME, max_objects=10, max_bytes=10)
+    assert [(one.object.key, one.claimed_before) for one in batch.objects] == [("c", False)]
 
 
 def test_objects_on_which_a_run_died_are_not_kept_back_for_ever(

@@ -35,7 +35,7 @@ _NEEDED = [
     objects.c[name]
     for name in (
         *("object_id", "store", "bucket", "key", "version", "etag", "sequencer", "size", "uploaded_at"),
-        *("recorded_at", "pending_seq"),
+        *("recorded_at", "claimed_at", "pending_seq"),
         *("url", "dataset", "state", "attempt", "crashes", "redrive", "correlation_id", "traceparent"),
     )
 ]
@@ -64,6 +64,8 @@ class ClaimedObject:
     traceparent: str | None
     #: whether only what is held of it is to be loaded
     redrive: bool = False
+    #: whether a run had it before, which may have committed it without telling
+    claimed_before: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -368,4 +370,5 @@ def _claimed_object(row: RowMapping) -> ClaimedObject:
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
         redrive=bool(row["redrive"]),
+        claimed_before=row["claimed_at"] is not None,
     )

@@ -150,7 +150,7 @@ def complete_committed(project: Project, batch: Batch) -> set[str]:
     The commit record is the truth: the ledger is told what it says, and a reference snapshot
     committed with it is published.
     """
-    suspects = {one.object.object_id: one for one in batch.objects if one.crashes or batch.resumed}
+    suspects = {one.object.object_id: one for one in batch.objects if one.claimed_before or batch.resumed}
     if not suspects:
         return set()
     commits = project.warehouse.commits(list(suspects))

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import uuid
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import psutil
 
 from tidegate import clock
-from tidegate.errors import LedgerUnavailableError, TidegateError
+from tidegate.errors import TidegateError
 from tidegate.ledger import open_ledger
 from tidegate.operations import running
 from tidegate.operations.recover import release_stopped_claims
@@ -215,15 +215,15 @@ class Supervisor:
 
     def _give_back(self) -> None:
         """Make objects of runs that this stop has ended pending again."""
-        ledger = open_ledger(self._settings)
         try:
-            if number := release_stopped_claims(ledger):
-                self._say(f"{number} objects that were being worked on wait for the next start")
-        except LedgerUnavailableError as error:
+            with closing(open_ledger(self._settings)) as ledger:
+                number = release_stopped_claims(ledger)
+        except TidegateError as error:
             # The next start finds them by their dead processes.
             self._say(f"What was being worked on could not be given back: {error}")
-        finally:
-            ledger.close()
+        else:
+            if number:
+                self._say(f"Objects that were being worked on and wait for the next start: {number}")
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
