@@ -227,6 +227,19 @@ def committed_after(entry: ObjectEntry, started: float) -> float:
     return entry.finished_at.timestamp() - started
 
 
+def moments_after(entry: ObjectEntry, started: float) -> dict[str, float]:
+    """Seconds from `started` until the object had passed each stage."""
+    moments = {
+        "recorded": entry.recorded_at,
+        "claimed": entry.claimed_at,
+        "validated": entry.validated_at,
+        "normalized": entry.normalized_at,
+        "enriched": entry.enriched_at,
+        "committed": entry.finished_at,
+    }
+    return {name: at.timestamp() - started for name, at in moments.items() if at}
+
+
 def final_after(entries: Mapping[str, ObjectEntry], started: float) -> float:
     """Seconds from `started` until the last of the objects was final."""
     return max(entry.finished_at.timestamp() for entry in entries.values() if entry.finished_at) - started

@@ -11,7 +11,7 @@ from benchmarks import orders, peer_runs
 from benchmarks.measuring import Series, interleaved, ratio
 from benchmarks.processes import Peak, family, memory_mb
 from benchmarks.results import Goal, Result
-from benchmarks.tidegate_system import Log, committed_after
+from benchmarks.tidegate_system import Log, committed_after, moments_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,16 +61,7 @@ def drop_large(system: TidegateSystem, file: Path, first: int, rows: int, into: 
         started = system.drop([mine])
         (entry,) = log.until_final([mine.name], _PATIENCE, every=_LOOK_SECONDS).values()
     into.values.append(committed_after(entry, started))
-    moments = {
-        "recorded": entry.recorded_at,
-        "claimed": entry.claimed_at,
-        "validated": entry.validated_at,
-        "normalized": entry.normalized_at,
-        "enriched": entry.enriched_at,
-        "committed": entry.finished_at,
-    }
-    details = {name: at.timestamp() - started for name, at in moments.items() if at}
-    into.details.append({"cpu": system.cpu_seconds() - cpu, **details})
+    into.details.append({"cpu": system.cpu_seconds() - cpu, **moments_after(entry, started)})
     system.check_loaded(first, rows)
     (system.landing / mine.name).unlink()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measuring import Series, interleaved, ratio
 from benchmarks.results import Goal, Result
-from benchmarks.tidegate_system import Log, committed_after
+from benchmarks.tidegate_system import Log, committed_after, moments_after
 
 if TYPE_CHECKING:
     from benchmarks.peer_runs import PlainPrefect
@@ -58,16 +58,7 @@ def drop_one(session: Session, system: TidegateSystem, into: Series, times: int)
             started = system.drop(files)
             (entry,) = log.until_final([files[0].name], _PATIENCE).values()
             into.values.append(committed_after(entry, started))
-            moments = {
-                "recorded": entry.recorded_at,
-                "claimed": entry.claimed_at,
-                "validated": entry.validated_at,
-                "normalized": entry.normalized_at,
-                "enriched": entry.enriched_at,
-                "committed": entry.finished_at,
-            }
-            details = {name: at.timestamp() - started for name, at in moments.items() if at}
-            into.details.append({"cpu": system.cpu_seconds() - cpu, **details})
+            into.details.append({"cpu": system.cpu_seconds() - cpu, **moments_after(entry, started)})
             system.check_loaded(first, ROWS)
 
 
