@@ -169,8 +169,9 @@ ENRICH: dict[str, list[Any]] = {
 
 
 def _kind_of(found: object) -> str:
-    """An error without the values that Polars names: those of whichever piece was worked on first."""
-    return re.sub(r" for \d+ out of \d+ values: \[.*?\]", "", str(found))
+    """An error without what Polars makes up: values of whichever piece was first, ids of caches."""
+    text = re.sub(r" for \d+ out of \d+ values: \[.*?\]", "", str(found))
+    return re.sub(r"CACHE\[id: [0-9a-f-]+\]", "CACHE", text)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
