@@ -77,6 +77,7 @@ class Stage:
         self.contract = load if isinstance(load, Contract) else contract(load)
         self.columns: dict[str, Any] = dict(COLUMNS)
         self.batches = 0
+        self.requests = 0
 
     def request(
         self,
@@ -93,11 +94,15 @@ class Stage:
         folder = self.folder / f"{one.object_id}-{attempt}"
         folder.mkdir(parents=True, exist_ok=True)
         records = records or range(1, len(rows) + 1)
-        staged = None
+        staged, beside = None, {}
         if held is None:
             frame = pl.DataFrame(list(rows), schema=self.columns, orient="row")
             staged = folder / "rows.parquet"
-            frame.with_columns(pl.Series("_record", records, pl.Int64)).write_parquet(staged)
+            beside = self._beside(folder)
+            own = [name for name in frame.columns if name not in beside]
+            frame.select(pl.Series("_record", records, pl.Int64), *own).write_parquet(staged)
+            for name, file in beside.items():
+                frame.select(name).write_parquet(file)
         refused = None
         if rejected:
             lines = [
@@ -116,10 +121,17 @@ class Stage:
             "rows_valid": len(rows),
             "rows_rejected": broken,
             "rows": staged,
+            "beside": beside,
             "rejected": refused,
             "held": held,
         }
         return LoadRequest(**(fields | changes))
+
+    def _beside(self, folder: Path) -> dict[str, Path]:
+        """Columns that do not stand in the file of the rows: of every second object, each second one."""
+        self.requests += 1
+        names = [*self.columns][1::2] if self.requests % 2 else []
+        return {name: folder / f"beside-{number}.parquet" for number, name in enumerate(names)}
 
     def load(self, *requests: LoadRequest) -> list[LoadOutcome]:
         return self.load_with_snapshot(None, *requests)[0]

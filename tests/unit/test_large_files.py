@@ -197,7 +197,7 @@ def test_steps_see_all_rows_of_a_file_and_lookups_keep_their_order(
     normalized = normalize(validated, contract(), staging)
     references, pinned = _with_places(tmp_path)
     enriched = enrich(normalized, contract(), pinned, references, staging)
-    rows = pl.read_parquet(staging.path(str(enriched.rows)))
+    rows = staging.rows(str(enriched.rows)).collect()
     records = pl.read_parquet(staging.path(str(validated.rows)))["_record"]
     assert rows["_record"].equals(records)
     assert rows["number"].to_list() == list(range(len(records)))

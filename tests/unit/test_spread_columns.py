@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pandera.polars as pa
@@ -13,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from tidegate.contracts import Contract, Lookup
+from tidegate.contracts import Budget, Contract, Lookup
 from tidegate.errors import StagingUnavailableError
-from tidegate.stages import normalize as normalizing
+from tidegate.objects import ObjectVersion
+from tidegate.stages import staging as spreading
 from tidegate.stages.enrich import enrich
+from tidegate.stages.load import load_request
 from tidegate.stages.model import Verdict, VerdictState
 from tidegate.stages.normalize import normalize
 from tidegate.stages.references import References
@@ -29,6 +32,14 @@ if TYPE_CHECKING:
     Step = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 ROWS = 120
+OBJECT = ObjectVersion(
+    store="folder",
+    bucket="landing",
+    key="sales/1.csv",
+    version="1",
+    size=100,
+    uploaded_at=datetime(2024, 1, 1, tzinfo=UTC),
+)
 
 
 class Sale(pa.DataFrameModel):
@@ -49,6 +60,10 @@ def keep(take: str, on: str = "shop") -> Lookup:
     return Lookup(dataset="shops", on={on: "code"}, take={take: "town"}, unmatched="keep")
 
 
+def refusing(take: str) -> Lookup:
+    return Lookup(dataset="shops", on={"shop": "code"}, take={take: "town"}, unmatched="reject")
+
+
 def contract(steps: Sequence[Step], enrich: Sequence[Any] = (keep("town"),)) -> Contract:
     return Contract(
         name="sales",
@@ -59,6 +74,7 @@ def contract(steps: Sequence[Step], enrich: Sequence[Any] = (keep("town"),)) -> 
         schema=Sale,
         normalize=list(steps),
         enrich=list(enrich),
+        budget=Budget(max_share=1.0),
     )
 
 
@@ -77,6 +93,10 @@ class Bench:
         staging = Staging(self.root / name)
         rows = staging.name("o1", 1, "validated.parquet")
         self.rows.write_parquet(staging.path(rows), row_group_size=row_group_size)
+        origins = staging.name("o1", 1, "origins.parquet")
+        line = pl.col("_record") + 1
+        told = self.rows.select(record="_record", line=line, offset=line * 10, raw=line.cast(pl.String))
+        told.write_parquet(staging.path(origins))
         verdict = Verdict(
             object_id="o1",
             attempt=1,
@@ -85,6 +105,7 @@ class Bench:
             rows_read=self.rows.height,
             rows_valid=self.rows.height,
             rows=rows,
+            origins=origins,
         )
         return staging, verdict
 
@@ -97,7 +118,7 @@ class Bench:
             return f"{type(error).__name__}: {error}".replace(str(staging.folder), "")
         if verdict.rows is None:
             return verdict.reason
-        return pl.read_parquet(staging.path(verdict.rows))
+        return staging.rows(verdict.rows).collect()
 
     def enrich(self, verdict: Verdict, own: Contract, staging: Staging) -> Verdict:
         return enrich(verdict, own, {"shops": "shops/1.parquet"}, self.references, staging)
@@ -105,7 +126,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(normalizing, "_MANY_ROWS", 0)
+    monkeypatch.setattr(spreading, "_MANY_ROWS", 0)
     return Bench(tmp_path)
 
 
@@ -186,7 +207,7 @@ def test_rows_and_errors_are_those_of_rows_written_whole(
     found = []
     for many in (0, ROWS + 1):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(normalizing, "_MANY_ROWS", many)
+            patch.setattr(spreading, "_MANY_ROWS", many)
             found.append(bench.enriched(f"staging-{many}", own))
     short, whole = found
     if isinstance(short, str) or isinstance(whole, str):
@@ -229,17 +250,41 @@ def test_all_is_written_where_rows_may_have_changed(bench: Bench, name: str) -> 
     assert pl.read_parquet(staging.path(str(after.rows)))["_record"].equals(bench.rows["_record"])
 
 
-def test_all_is_written_where_nothing_enriches_it(bench: Bench) -> None:
+def test_rows_stay_where_they_are_when_a_contract_lost_its_lookups_meanwhile(bench: Bench) -> None:
     staging, verdict = bench.staged("staging")
-    after = normalize(verdict, contract([STEPS["new"]], []), staging)
-    assert pl.read_parquet(staging.path(str(after.rows))).columns == [*bench.rows.columns, "sum"]
+    before = normalize(verdict, contract([STEPS["new"]]), staging)
+    after = bench.enrich(before, contract([STEPS["new"]], []), staging)
+    assert after.rows == before.rows
+    assert staging.rows(str(after.rows)).collect_schema().names() == [*bench.rows.columns, "sum"]
 
 
-def test_rows_are_put_together_when_a_contract_lost_its_lookups_meanwhile(bench: Bench) -> None:
+def test_lookups_write_only_what_they_add(bench: Bench) -> None:
     staging, verdict = bench.staged("staging")
-    after = normalize(verdict, contract([STEPS["new"]]), staging)
-    after = bench.enrich(after, contract([STEPS["new"]], []), staging)
-    assert pl.read_parquet(staging.path(str(after.rows))).columns == [*bench.rows.columns, "sum"]
+    own = contract([STEPS["changed"]], ENRICH["lookups"])
+    normalized = normalize(verdict, own, staging)
+    after = bench.enrich(normalized, own, staging)
+    where = staging.where(str(after.rows))
+    assert [name for name, file in where.items() if file == "o1-1/enriched.parquet"] == [
+        "_record",
+        "town",
+        "second",
+    ]
+    assert [name for name, file in where.items() if file == "o1-1/normalized.parquet"] == ["a"]
+    request = load_request(after, OBJECT, staging)
+    assert request.rows == staging.path("o1-1/enriched.parquet")
+    assert set(request.beside) == {"a", "b", "shop", "other"}
+
+
+def test_rows_that_find_no_match_are_taken_out_of_all_files(bench: Bench) -> None:
+    own = contract([STEPS["new"]], [refusing("town")])
+    spread = bench.enriched("spread", own)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spreading, "_MANY_ROWS", ROWS + 1)
+        whole = bench.enriched("whole", own)
+    assert isinstance(spread, pl.DataFrame)
+    assert isinstance(whole, pl.DataFrame)
+    assert 0 < spread.height < ROWS
+    assert_frame_equal(spread, whole)
 
 
 def test_a_name_that_polars_takes_for_a_pattern_is_written(bench: Bench) -> None:
@@ -280,7 +325,7 @@ def test_many_rows_in_unlike_row_groups_stay_side_by_side(tmp_path: Path) -> Non
         staging, verdict = bench.staged(f"staging-{row_group_size}", row_group_size=row_group_size)
         after = bench.enrich(normalize(verdict, own, staging), own, staging)
         assert staging.path("o1-1/normalized.json").exists()
-        rows = pl.read_parquet(staging.path(str(after.rows)))
+        rows = staging.rows(str(after.rows)).collect()
         assert_frame_equal(rows.select(bench.rows.columns), bench.rows)
         assert rows["sum"].equals(bench.rows["a"] + bench.rows["b"])
         towns = ["Bern", "Rome", None, None, "Oslo", None, None]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
 from tests.conformance.warehouse_kit import Stage, version
@@ -23,7 +24,7 @@ from tidegate.errors import (
     WarehouseUnavailableError,
 )
 from tidegate.warehouse import HeldSelection, layout, records, statements
-from tidegate.warehouse.connection import commit, opened
+from tidegate.warehouse.connection import ample_memory, commit, opened
 from tidegate.warehouse.duckdb import DuckDBWarehouse
 from tidegate.warehouse.failures import MEANING, meaning, translated
 
@@ -380,6 +381,35 @@ def test_a_query_that_needs_too_much_memory_is_not_called_wrong(
     monkeypatch.setattr("tidegate.warehouse.connection.MEMORY_LIMIT", "30MB")
     with pytest.raises(WarehouseUnavailableError, match="memory"):
         loaded.ask("SELECT list(range) FROM range(20_000_000)")
+
+
+def test_a_load_that_spilled_is_no_hindrance_to_the_next(path: Path, stage: Stage) -> None:
+    stage.drop("a.csv", 1, [(1, "a", 0)])
+    with opened(path, read_only=True, lock_timeout=1.0, memory="20MB") as con:
+        con.execute("CREATE TEMP TABLE x AS SELECT range AS n, hash(range) AS h FROM range(3_000_000)")
+        assert con.execute("SELECT count(*) FROM duckdb_temporary_files()").fetchone() != (0,)
+    stage.drop("b.csv", 2, [(2, "b", 0)])
+    assert stage.table() == [(1, "a"), (2, "b")]
+
+
+def test_rows_that_need_more_memory_get_it(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path / "staging", DuckDBWarehouse(path, lock_timeout=5.0), Append())
+    stage.columns = {f"c{number}": pl.String() for number in range(40)}
+    numbers = pl.Series(range(20_000)).cast(pl.String)
+    rows = pl.DataFrame({name: name + numbers for name in stage.columns}).rows()
+    given = []
+
+    def asked() -> str:
+        given.append(ample_memory())
+        return given[-1]
+
+    monkeypatch.setattr("tidegate.warehouse.duckdb.little_memory", lambda: "8MB")
+    monkeypatch.setattr("tidegate.warehouse.duckdb.ample_memory", asked)
+    assert stage.drop("a.csv", 1, rows).rows_loaded == len(rows)
+    assert len(given) == 1
+    assert stage.ask("SELECT count(DISTINCT c39) FROM orders") == [(len(rows),)]
 
 
 # Statements

@@ -45,9 +45,9 @@ def build_block(
         text = text[: int(lines.starts[marks.used])]
         lines = lines.first(marks.used, len(text))
         marks.kinds = marks.kinds[: marks.used]
-    fields, at = _fields(text, lines, marks, rules)
+    found = None
     if rules.header is not None and _may_hold(text, rules.header, rules.grammar):
-        fields, at = _refuse_headers(fields, at, marks, rules.header)
+        found = _refuse_headers(*_fields(text, lines, marks, rules), marks, rules.header)
     firsts, afters = _records(marks)
     block = Block(
         place=place,
@@ -56,7 +56,7 @@ def build_block(
         kinds=marks.kinds,
         firsts=firsts,
         afters=afters,
-        rows=_rows(fields, at, layout, place, firsts),
+        read=lambda: _rows(*(found or _fields(text, lines, marks, rules)), layout, place, firsts),
         damaged=_damaged(text, lines, marks, place, firsts),
     )
     return block, len(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ import polars as pl
 from tidegate.reading.encoding import original_offsets, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -81,10 +82,19 @@ class Block:
     #: index of each record's first line, and of the line after its last
     firsts: NDArray[np.int64]
     afters: NDArray[np.int64]
-    #: sound records: ``_record``, ``_line``, and one text column for each column of the schema
-    rows: pl.DataFrame
+    #: gives `rows`
+    read: Callable[[], pl.DataFrame]
     #: damaged records, columns of `REJECTION_SCHEMA`
     damaged: pl.DataFrame
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """Sound records: ``_record``, ``_line``, and one text column for each column of the schema.
+
+        Their fields are cut when they are first asked for, so by who judges the block: what comes
+        after it in the object need not wait.
+        """
+        return self.read()
 
     @property
     def records(self) -> int:

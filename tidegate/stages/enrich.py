@@ -12,9 +12,9 @@ from tidegate.errors import ContractError
 from tidegate.stages.file_check import too_bad
 from tidegate.stages.lookups import Unmatched, held_reason, look_up, never_loaded_reason, rejections
 from tidegate.stages.model import RECORD, Verdict, VerdictState
-from tidegate.stages.normalize import check_rows
+from tidegate.stages.normalize import check_rows, is_pattern
 from tidegate.stages.schema import run_step
-from tidegate.stages.staging import is_spread
+from tidegate.stages.staging import is_worth_spreading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ def enrich(
     if lacking is not None:
         return lacking
     verdict = verdict.model_copy(update={"references": pinned})
-    if not contract.enrich and not is_spread(str(verdict.rows)):
+    if not contract.enrich:
         return verdict
     paths = {dataset: references.path(snapshot) for dataset, snapshot in pinned.items()}
     return _judged(verdict, contract, *_run(verdict, contract, paths, staging), staging)
@@ -104,7 +104,7 @@ def _run(
 ) -> tuple[str, list[Unmatched]]:
     """All rows, enriched and staged, and for each lookup those without a match."""
     rows = str(verdict.rows)
-    frame = staging.rows(rows)
+    before = frame = staging.rows(rows)
     unmatched = []
     for step in contract.enrich:
         if isinstance(step, Lookup):
@@ -113,9 +113,25 @@ def _run(
         else:
             frame = run_step(contract, step, frame)
     name = staging.name(verdict.object_id, verdict.attempt, "enriched.parquet")
-    missing = staging.write_beside(frame, name, unmatched)
+    kept = _untouched(verdict, contract, before)
+    names = frame.collect_schema().names()
+    new = frame.select(one for one in names if one not in kept) if kept else frame
+    missing = staging.write_beside(new, name, unmatched)
     check_rows(name, rows, contract, staging)
+    if kept:
+        where = staging.where(rows)
+        columns = {one: where[one] if one in kept else name for one in names}
+        name = staging.spread(columns, staging.name(verdict.object_id, verdict.attempt, "enriched.json"))
     return name, [Unmatched(*pair) for pair in zip(contract.lookups, missing, strict=True)]
+
+
+def _untouched(verdict: Verdict, contract: Contract, before: pl.LazyFrame) -> list[str]:
+    """Columns of many rows that need not be written again: lookups alone only add some."""
+    only_lookups = all(isinstance(step, Lookup) for step in contract.enrich)
+    if not only_lookups or not is_worth_spreading(verdict.rows_valid):
+        return []
+    names = before.collect_schema().names()
+    return [] if any(map(is_pattern, names)) else [name for name in names if name != RECORD]
 
 
 def _refuse(
@@ -131,7 +147,7 @@ def _refuse(
         "rows_valid": verdict.rows_valid - bad.len(),
         "rows_rejected": verdict.rows_rejected + bad.len(),
     }
-    kept = pl.scan_parquet(staging.path(rows)).filter(~pl.col(RECORD).is_in(bad.implode()))
+    kept = staging.rows(rows).filter(~pl.col(RECORD).is_in(bad.implode()))
     name = staging.name(verdict.object_id, verdict.attempt, "kept.parquet")
     return verdict.model_copy(update=update), staging.write(kept, name)
 

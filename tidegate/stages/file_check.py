@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tidegate.reading import Block, Reading
 
 
-#: Beyond this reading, which one thread does, takes longer than judging.
+#: Beyond this finding the lines, which one thread does, takes longer than judging them.
 _MOST_WORKERS = 4
 
 
@@ -195,7 +195,7 @@ def too_bad(contract: Contract, rejected: int, read: int, commonest: str) -> Obj
 
 def _workers(contract: Contract) -> int:
     """How many threads judge at a time, while one more reads; a contract's own code runs in one."""
-    return 1 if runs_own_code(contract) else max(1, min(os.cpu_count() or 1, _MOST_WORKERS) - 1)
+    return 1 if runs_own_code(contract) else min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def _without(parsed: Parsed, bad: pl.Series) -> pl.DataFrame:

@@ -9,14 +9,11 @@ import polars as pl
 from tidegate.errors import ContractError
 from tidegate.stages.model import RECORD, Verdict
 from tidegate.stages.schema import run_step
+from tidegate.stages.staging import is_worth_spreading
 
 if TYPE_CHECKING:
     from tidegate.contracts import Contract
     from tidegate.stages.staging import Staging
-
-
-#: With fewer rows, it takes longer to find out what the steps left alone than to write it again.
-_MANY_ROWS = 50_000
 
 
 def normalize(verdict: Verdict, contract: Contract, staging: Staging) -> Verdict:
@@ -27,14 +24,14 @@ def normalize(verdict: Verdict, contract: Contract, staging: Staging) -> Verdict
     after = before
     for step in contract.normalize:
         after = run_step(contract, step, after)
-    # Enrichment writes all columns in any case.
-    left = _left_alone(before, after) if contract.enrich and verdict.rows_valid >= _MANY_ROWS else []
+    left = _left_alone(before, after) if is_worth_spreading(verdict.rows_valid) else []
     names = after.collect_schema().names()
     name = staging.name(verdict.object_id, verdict.attempt, "normalized.parquet")
     file = staging.write(after.select(one for one in names if one not in left) if left else after, name)
     check_rows(file, verdict.rows, contract, staging)
     if left:
-        columns = {one: verdict.rows if one in left else file for one in names}
+        where = staging.where(verdict.rows)
+        columns = {one: where[one] if one in left else file for one in names}
         name = staging.name(verdict.object_id, verdict.attempt, "normalized.json")
         file = staging.spread(columns, name)
     return verdict.model_copy(update={"rows": file})
@@ -47,14 +44,18 @@ def _left_alone(before: pl.LazyFrame, after: pl.LazyFrame) -> list[str]:
     """
     known = before.collect_schema()
     names = [name for name in after.collect_schema() if name in known]
-    # Polars would take such a name for a pattern.
-    if any(name == "*" or name.startswith("^") for name in names):
+    if any(map(is_pattern, names)):
         return []
     try:
         left = [name for name in names if after.select(name).explain() == before.select(name).explain()]
     except Exception:  # noqa: BLE001 - what is wrong with the steps is told when they are run
         return []
     return [name for name in left if name != RECORD] if RECORD in left else []
+
+
+def is_pattern(name: str) -> bool:
+    """Whether Polars takes a column's name for a pattern of several."""
+    return name == "*" or name.startswith("^")
 
 
 def check_rows(after: str, before: str, contract: Contract, staging: Staging) -> None:

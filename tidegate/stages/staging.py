@@ -71,7 +71,7 @@ class Staging:
 
         if not is_spread(relative):
             return pl.scan_parquet(self.path(relative))
-        columns = self._columns(relative)
+        columns = self._noted_columns(relative)
         frames = {file: pl.scan_parquet(self.path(file)) for file in columns.values()}
         heights = {frame.select(pl.len()).collect().item() for frame in frames.values()}
         if len(heights) > 1:
@@ -86,19 +86,29 @@ class Staging:
         ]
         return pl.concat(parts, how="horizontal").select(*columns)
 
+    def where(self, relative: str) -> dict[str, str]:
+        """In which staged file each column of a relative path is."""
+        import polars as pl
+
+        if is_spread(relative):
+            return self._noted_columns(relative)
+        return dict.fromkeys(pl.read_parquet_schema(self.path(relative)), relative)
+
     def spread(self, columns: Mapping[str, str], relative: str) -> str:
         """Note in which staged file each column is, rows in the same order in each; its relative path."""
         self.write_text(json.dumps({"columns": columns}), relative)
         return relative
 
-    def _columns(self, relative: str) -> dict[str, str]:
+    def _noted_columns(self, relative: str) -> dict[str, str]:
         columns: dict[str, str] = json.loads(self.path(relative).read_text(encoding="utf-8"))["columns"]
         return columns
 
     def _is_there(self, relative: str) -> bool:
         if not self.path(relative).exists():
             return False
-        return not is_spread(relative) or all(map(self._is_there, set(self._columns(relative).values())))
+        return not is_spread(relative) or all(
+            map(self._is_there, set(self._noted_columns(relative).values()))
+        )
 
     def write(self, frame: pl.DataFrame | pl.LazyFrame, relative: str) -> str:
         """Write a frame as Parquet under its final name only when it is whole.
@@ -205,6 +215,11 @@ def is_spread(relative: str) -> bool:
     return relative.endswith(".json")
 
 
+def is_worth_spreading(rows: int) -> bool:
+    """Whether it takes less time to find out which columns need not be written again than to write them."""
+    return rows >= _MANY_ROWS
+
+
 class Spool:
     """Frames on their way into one Parquet file, in bounded memory.
 
@@ -304,6 +319,7 @@ class _Writer:
         return given
 
 
+_MANY_ROWS = 50_000
 #: Polars holds some pieces of this many rows for each step of a plan: with 100,000, as it would
 #: choose itself, three lookups took 0.9 to 1.4 GB.
 _ROWS_AT_ONCE = 20_000

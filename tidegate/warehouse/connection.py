@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-#: What DuckDB may use before it spills to ``<file>.tmp``; 5 M or 15 M rows load in 0.4 to 0.6 GB.
+#: What DuckDB may use before it spills to ``<file>.tmp``.
 MEMORY_LIMIT = "1GB"
 #: DuckDB wants 125 MB a thread; with 64 in that limit, a load took twice as long as with 8.
 _MOST_THREADS = 8
+#: What a thread needs to put rows in. All that DuckDB may use, it fills with blocks that it has written:
+#: with a gigabyte, 15 M rows took 0.34 GB more than 5 M, with this 0.06, in the same time.
+_MB_A_THREAD = 128
 #: Layout of new files, readable from that release of DuckDB on: texts are packed in half the time
 #: that its default takes, which dates from 0.10.
 STORAGE_VERSION = "v1.3.0"
@@ -50,13 +53,14 @@ os.register_at_fork(after_in_child=_turns.clear)
 
 @contextmanager
 def opened(
-    path: Path, *, read_only: bool, lock_timeout: float, keep: bool = True
+    path: Path, *, read_only: bool, lock_timeout: float, keep: bool = True, memory: str | None = None
 ) -> Iterator[DuckDBPyConnection]:
     """A connection to the file, attached as ``warehouse``; made when missing unless `read_only`.
 
     Waits up to `lock_timeout` seconds for other threads and processes, then raises
     WarehouseLockedError naming the holder. What was not committed is undone when it closes. Without
-    `keep` it may be configured as one likes; else only what belongs to the connection may be set.
+    `keep` it may be configured as one likes; else only what belongs to the connection may be set, the
+    threads and the memory, of which it may use `memory`, or what is usual.
     """
     path = path.resolve()
     deadline = time.monotonic() + lock_timeout
@@ -64,7 +68,10 @@ def opened(
     if not turn.acquire(timeout=lock_timeout):
         raise _locked(path, lock_timeout, os.getpid())
     try:
-        with _engine(path, keep=keep) as engine, closing(engine.cursor()) as con:
+        with (
+            _engine(path, keep=keep, memory=memory or MEMORY_LIMIT) as engine,
+            closing(engine.cursor()) as con,
+        ):
             if not read_only and not path.exists():
                 _create(con, path)
             _attach(con, path, read_only=read_only, deadline=deadline, lock_timeout=lock_timeout)
@@ -78,21 +85,26 @@ class _Idle:
 
     def __init__(self) -> None:
         self._instance: DuckDBPyConnection | None = None
+        #: the file that it was for: an instance that has spilled can't do so to another place
+        self._path: Path | None = None
         self._lock = threading.Lock()
 
-    def take(self) -> DuckDBPyConnection | None:
+    def take(self, path: Path) -> DuckDBPyConnection | None:
         with self._lock:
+            if self._path != path:
+                return None
             taken, self._instance = self._instance, None
         return taken
 
-    def give(self, instance: DuckDBPyConnection) -> None:
+    def give(self, instance: DuckDBPyConnection, path: Path) -> None:
         with self._lock:
-            other, self._instance = self._instance, instance
+            other, self._instance, self._path = self._instance, instance, path
         if other is not None:
             other.close()
 
     def close(self) -> None:
-        taken = self.take()
+        with self._lock:
+            taken, self._instance = self._instance, None
         if taken is not None:
             taken.close()
 
@@ -104,12 +116,12 @@ os.register_at_fork(before=_idle.close)
 
 
 @contextmanager
-def _engine(path: Path, *, keep: bool) -> Iterator[DuckDBPyConnection]:
+def _engine(path: Path, *, keep: bool, memory: str) -> Iterator[DuckDBPyConnection]:
     """A DuckDB instance; after any error, and without `keep`, it is not used again."""
-    engine = (_idle.take() if keep else None) or _connect()
+    engine = (_idle.take(path) if keep else None) or _connect(path)
     try:
-        # Whoever had it before may have asked for fewer threads.
-        engine.execute(f"SET temp_directory = {literal(f'{path}.tmp')}; SET threads = {_threads()}")
+        # Whoever had it before may have asked for less.
+        engine.execute(f"SET threads = {_threads()}; SET memory_limit = {literal(memory)}")
         yield engine
         if keep:
             engine.execute(f"DETACH {_NAME}")
@@ -117,7 +129,7 @@ def _engine(path: Path, *, keep: bool) -> Iterator[DuckDBPyConnection]:
         engine.close()
         raise
     if keep:
-        _idle.give(engine)
+        _idle.give(engine, path)
     else:
         engine.close()
 
@@ -131,12 +143,23 @@ def _threads() -> int:
     return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
-def _connect() -> DuckDBPyConnection:
+def little_memory() -> str:
+    """What DuckDB needs to put in rows of common size, as it is said to it."""
+    return f"{_MB_A_THREAD * _threads()}MB"
+
+
+def ample_memory() -> str:
+    """Half of this machine's memory, and not less than what is usual."""
+    import psutil
+
+    return f"{max(psutil.virtual_memory().total // 2, 10**9)}B"
+
+
+def _connect(path: Path) -> DuckDBPyConnection:
     return duckdb.connect(
         ":memory:",
         config={
-            "threads": _threads(),
-            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": f"{path}.tmp",
             "autoinstall_known_extensions": "false",
             # Else the tail of every row group of a staged file becomes one of the table, and DuckDB
             # tries to merge them at each checkpoint: 15 M rows made all later loads 2.5 s longer.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from tidegate.contracts import Append
 from tidegate.errors import UsageError
 from tidegate.warehouse import layout
-from tidegate.warehouse.connection import opened
+from tidegate.warehouse.connection import ample_memory, little_memory, opened
 from tidegate.warehouse.failures import blamed_on_caller, translated
 
 if TYPE_CHECKING:
@@ -55,17 +57,26 @@ class DuckDBWarehouse:
     ) -> tuple[list[LoadOutcome], Snapshot | None]:
         from tidegate.warehouse.load import load
 
-        with translated(self.path), opened(self.path, read_only=False, lock_timeout=self.lock_timeout) as con:
-            layout.bring_up_to_date(con)
-            return load(
-                con,
-                contract,
-                columns,
-                requests,
-                batch_id=batch_id,
-                flow_run_id=flow_run_id,
-                snapshot_to=snapshot_to,
-            )
+        one_load = partial(
+            load,
+            contract=contract,
+            columns=columns,
+            requests=requests,
+            batch_id=batch_id,
+            flow_run_id=flow_run_id,
+            snapshot_to=snapshot_to,
+        )
+        writing = partial(opened, self.path, read_only=False, lock_timeout=self.lock_timeout)
+        only_adds = isinstance(contract.load, Append) and snapshot_to is None
+        with translated(self.path):
+            try:
+                with writing(memory=little_memory() if only_adds else None) as con:
+                    layout.bring_up_to_date(con)
+                    return one_load(con)
+            except duckdb.OutOfMemoryException:
+                # Rows of hundreds of columns, or of long texts, need more than others.
+                with writing(memory=ample_memory()) as con:
+                    return one_load(con)
 
     def commits(self, object_ids: Sequence[str]) -> dict[str, Commit]:
         from tidegate.warehouse import records

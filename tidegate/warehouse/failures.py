@@ -82,7 +82,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[TidegateError], str], ...] = (
         _DAMAGED,
     ),
     (
-        re.compile(r"no files found that match|no magic bytes", re.IGNORECASE),
+        re.compile(r"no files found that match|no magic bytes|get_next failed", re.IGNORECASE),
         FatalError,
         "Nothing was committed. Staged files are gone or damaged: process the objects again.",
     ),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tidegate.warehouse.model import LoadRequest, Snapshot
     from tidegate.warehouse.plan import Decision, Plan
 
-#: So many rows are a little to load.
+#: So few rows one thread loads with less work than two.
 _FEW_ROWS = 10_000
 
 

@@ -10,7 +10,7 @@ Layout of every warehouse: a table a dataset, named like it; schema ``tidegate``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - dataclass fields are inspected at run time
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003
@@ -68,6 +68,8 @@ class LoadRequest:
     #: whether only the records that are held are to be loaded; see `Warehouse.load`
     redrive: bool = False
     rows_part: int | None = None
+    #: columns that are not in the file `rows` but in another, the same rows in the same order
+    beside: Mapping[str, Path] = field(default_factory=dict)
     rejected_part: int | None = None
 
 

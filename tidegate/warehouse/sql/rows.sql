@@ -4,7 +4,7 @@
 -- name: insert
 INSERT INTO {table} ({columns}, _object_id, _record, _contract_version, _loaded_at)
 SELECT {values}, b.object_id, r._record, b.contract_version, make_timestamptz({moment})
-FROM read_parquet([{files}], filename = '_object_file') r
+FROM {rows} r
 JOIN loading b ON {match}
 {only}
 
