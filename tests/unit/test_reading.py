@@ -277,3 +277,13 @@ def test_another_delimiter_than_agreed_is_told_as_such() -> None:
     )
     with pytest.raises(ObjectRejectedError, match="missing: 'b'; not expected: 'c'"):
         opened(b"a;c\n1;2\n", dialect=Dialect(delimiter=";"))
+
+
+@pytest.mark.parametrize("more", [0, 1, 255, 256, 257, 512])
+def test_a_record_with_any_number_of_fields_too_many_is_told_so(more: int) -> None:
+    quoted = b'"x' + b"," * more + b'",y\n'
+    content = b"a,b\n1,2\n3,4" + b"," * more + b"\n" + quoted + b"5,6\n"
+    reading = opened(content)
+    told = [message.split(",")[0] for (message,) in damage(reading, "message")]
+    assert told == ([f"The record has {more + 2} fields"] if more else [])
+    assert rows(reading)[-2][2:] == ("x" + "," * more, "y")

@@ -46,7 +46,7 @@ def build_block(
         lines = lines.first(marks.used, len(text))
         marks.kinds = marks.kinds[: marks.used]
     found = None
-    if rules.header is not None and _may_hold(text, rules.header, rules.grammar):
+    if rules.header is not None and _may_hold(text, lines, rules.header, rules.grammar):
         found = _refuse_headers(*_fields(text, lines, marks, rules), marks, rules.header)
     firsts, afters = _records(marks)
     block = Block(
@@ -90,8 +90,19 @@ def _fields(text: bytes, lines: Lines, marks: Marks, rules: Rules) -> tuple[pl.D
     return frame, at
 
 
-def _may_hold(text: bytes, names: Sequence[str], grammar: Grammar) -> bool:
+def _may_hold(text: bytes, lines: Lines, names: Sequence[str], grammar: Grammar) -> bool:
     """False only where a record of these names can't be in the text; far sooner known than by its fields."""
+    if names[0]:
+        begins = np.bincount(np.frombuffer(text, dtype=np.uint8)[lines.starts], minlength=256)
+        # Before a name may stand blanks, a quote or escape, and beyond ASCII a byte order mark.
+        marks_before = [
+            *range(ord(" ") + 1),
+            *range(128, 256),
+            *(grammar.quote or b""),
+            *(grammar.escape or b""),
+        ]
+        if not begins[[*marks_before, names[0].encode()[0]]].any():
+            return False
     marks = {mark.decode() for mark in (grammar.quote, grammar.escape) if mark is not None}
     # The longest first: it is found missing soonest, and mostly that is all there is to find.
     longest = sorted(names, key=len, reverse=True)

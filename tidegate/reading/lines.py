@@ -35,7 +35,7 @@ class Lines:
         """How often a byte that is no line end stands in each line."""
         if not len(self.starts):
             return np.zeros(0, dtype=np.int32)
-        return np.add.reduceat(byte == mark, self.starts, dtype=np.int32)
+        return counts_from(byte == mark, self.starts)
 
     def places(self, byte: NDArray[np.uint8], mark: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where a byte stands that is no line end, and in which line each time."""
@@ -60,6 +60,17 @@ class Lines:
     def at(self, position: int) -> int:
         """Index of the line that begins at `position`; their number at the end of the text."""
         return int(np.searchsorted(self.starts, position))
+
+
+def counts_from(there: NDArray[np.bool_], starts: NDArray[np.int64]) -> NDArray[np.int32]:
+    """How many are true from each start up to the next, from the last one up to the end."""
+    there = there[starts[0] :]
+    starts = starts - starts[0]
+    # In single bytes the sums take half the time, but of 256 they make none.
+    counts = np.add.reduceat(there.view(np.uint8), starts, dtype=np.uint8)
+    if counts.sum(dtype=np.int64) == np.count_nonzero(there):
+        return counts.astype(np.int32)
+    return np.add.reduceat(there, starts, dtype=np.int32)
 
 
 def split_lines(text: bytes) -> Lines:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tidegate.reading.lines import line_texts
+from tidegate.reading.lines import counts_from, line_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,7 +114,7 @@ def _at_sight(
         quotes, line = quotes[kept], line[kept]
     if not len(quotes):
         return quotes, quotes
-    within = np.add.reduceat(delimiter, quotes, dtype=np.int32)[::2]
+    within = counts_from(delimiter, quotes)[::2]
     inside = np.bincount(line[::2], weights=within, minlength=len(lines)).astype(np.int64)
     at_sight = line[np.flatnonzero(np.diff(line, prepend=-1))]
     return at_sight, inside[at_sight]
