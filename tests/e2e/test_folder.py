@@ -230,3 +230,50 @@ def test_a_large_object_has_a_progress_artifact(loaded: System) -> None:
     assert (artifact["key"], artifact["data"]) == ("progress-weather", 100)
     assert artifact["description"] == "weather/large.csv: done."
     assert all(one["progress"] == [] for one in loaded.json("status", ok=(0, 3)))
+
+
+FARES = """
+import pandera.polars as pa
+from tidegate.contracts import Append, Contract
+
+
+class Fare(pa.DataFrameModel):
+    carrier: str
+    cents: int = pa.Field(ge=0)
+
+
+fares = Contract(
+    name="fares",
+    version="1.0.0",
+    owner="o",
+    description="d",
+    keys=["fares/*.csv"],
+    schema=Fare,
+    load=Append(),
+)
+"""
+
+
+def test_a_dataset_is_added_while_the_system_runs(loaded: System) -> None:
+    log = loaded.root / ".tidegate" / "logs" / "dispatcher.log"
+    pid = dispatcher(loaded)["pid"]
+    contract = loaded.root / "data_contracts" / "fares.py"
+    contract.write_text(FARES.replace('"fares/*.csv"]', '"fares/*.csv"'))
+    wait_for(lambda: "can't be used" in log.read_text(), 30, "the broken contract was not told")
+    contract.write_text(FARES)
+    told = "fares 1.0.0 is not recorded"
+    wait_for(lambda: told in log.read_text(), 30, "the contract that is not recorded was not told")
+    wait_for(lambda: "beginning anew" in log.read_text(), 30, "the mended contract was not read")
+    loaded.put("fares/may.csv", "carrier,cents\nUA,100\nAA,250\n")
+    loaded.wait()
+    assert loaded.query("SELECT carrier, cents FROM fares ORDER BY cents") == [
+        {"carrier": "UA", "cents": 100},
+        {"carrier": "AA", "cents": 250},
+    ]
+    assert (dispatcher(loaded)["pid"], dispatcher(loaded)["restarts"]) == (pid, 0)
+
+
+def dispatcher(system: System) -> dict[str, Any]:
+    processes = json.loads((system.root / ".tidegate/run/up.json").read_text())["processes"]
+    found: dict[str, Any] = next(one for one in processes if one["name"] == "dispatcher")
+    return found

@@ -138,6 +138,11 @@ def test_a_drop_that_no_contract_takes_is_warned_of_at_once(contracts: Path) -> 
     fits = run("drop", "a.csv", "a.csv.json", "--to", "orders")
     assert (fits.exit_code, fits.stderr) == (0, "")
     assert not any(name.startswith(contracts.name) for name in sys.modules), "a usual drop imports none"
+    (root / "a.txt").write_text("order_id\n1\n")
+    renamed = run("drop", "a.csv", "a.txt", "--to", "orders")
+    assert renamed.stderr == (
+        "Warning: no data contract matches orders/a.txt; nothing takes it up before one does.\n"
+    )
     odd = run("drop", "a.csv", "b.csv", "--to", "order", "--output", "json")
     assert odd.exit_code == 0
     assert odd.stderr == (

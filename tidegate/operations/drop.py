@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tidegate.objects import ObjectStore
     from tidegate.settings import Settings
 
+#: What stands in quotes on one line of Python.
+_QUOTED = re.compile(r"""["']([^"'\n]+)["']""")
+_PLACE = re.compile(r"\{\w+\}")
 #: Seconds after which nobody waits any more for what was dropped.
 _FORGET_SECONDS = 86_400.0
 
@@ -87,14 +91,18 @@ def drop(settings: Settings, store: ObjectStore, uploads: Iterable[Upload]) -> I
 def doubts(settings: Settings, store: ObjectStore, plan: DropPlan) -> str:
     """Which keys of the plan no contract matches, as far as that is told cheaply; empty for none.
 
-    Contracts are imported only when their files don't even hold the name of a key's folder, so
-    a `--to` that is mistyped is noticed, and a usual drop does not wait for Pandera.
+    Contracts are imported only when no text in their files is a pattern for a key, so a `--to` or a
+    name that is mistyped is noticed, and a usual drop does not wait for Pandera.
     """
+    from tidegate.contracts.keys import KeyPattern
     from tidegate.contracts.registry import load_registry, source_files
 
     texts = [file.read_text(errors="replace") for file in source_files(settings.contracts, settings.root)]
+    quoted = {found for text in texts for found in _QUOTED.findall(text)}
+    # A manifest's pattern has {key} or {stem} for that of its object.
+    patterns = [KeyPattern(_PLACE.sub("**", found)) for found in quoted]
     keys = [store.relative_key(upload.key) for upload in plan.uploads]
-    odd = [key for key in keys if not any(f"{key.partition('/')[0]}/" in text for text in texts)]
+    odd = [key for key in keys if not any(pattern.matches(key) for pattern in patterns)]
     if not odd or not texts:
         return ""
     try:

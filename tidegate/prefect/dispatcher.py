@@ -6,9 +6,12 @@ ends the process with a non-zero exit code, and whoever supervises it starts it 
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from prefect import get_client
 
+from prefect_warm.sources import Sources
 from tidegate import clock
 from tidegate.errors import RetryableError, TidegateError
 from tidegate.ledger import queries
@@ -26,6 +30,7 @@ from tidegate.operations.project import Project, open_project
 from tidegate.operations.record import record_uploads
 from tidegate.prefect.dispatch import Dispatcher
 from tidegate.prefect.event_sink import PrefectEventSink
+from tidegate.prefect.pool import watched_files
 from tidegate.sources import open_sources
 
 if TYPE_CHECKING:
@@ -43,6 +48,8 @@ _GATHER_SECONDS = 0.5
 _STEP_SECONDS = 1.0
 #: Seconds between two looks for objects without a report of what is held of them.
 _REPORT_SECONDS = 60.0
+#: Seconds between two looks at whether contracts or settings changed.
+_CHANGE_SECONDS = 2.0
 #: A server that is just starting must not be waited for long after it has started.
 _MAX_PAUSE_SECONDS = 2.0
 
@@ -57,6 +64,9 @@ class Process:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.stop = threading.Event()
+        #: whether it stopped only to begin anew with other contracts or settings
+        self.outdated = False
+        self._sources = self._watched()
         self._failed = threading.Event()
         #: something was recorded in this process
         self._recorded = threading.Event()
@@ -70,6 +80,7 @@ class Process:
         self._spawn("event sink", self._deliver_events)
         self._spawn("dispatcher", self._dispatch)
         self._spawn("reports", self._report)
+        self._spawn("changes", self._follow_changes)
         self.stop.wait()
         for thread in self._threads:
             thread.join(timeout=5)
@@ -114,6 +125,35 @@ class Process:
             reports.write_missing(
                 self.project, finished_before=clock.now() - timedelta(seconds=_REPORT_SECONDS)
             )
+
+    def _follow_changes(self) -> None:
+        """Begin anew with contracts or settings that changed, unless they can't be used."""
+        while not self.stop.wait(_CHANGE_SECONDS):
+            if not self._sources.changed():
+                continue
+            self._sources = self._watched()
+            if self._can_be_used():
+                self.outdated = True
+                self.stop.set()
+
+    def _watched(self) -> Sources:
+        root = self.project.settings.root
+        return Sources([str(root / name) for name in watched_files(self.project.settings)])
+
+    def _can_be_used(self) -> bool:
+        """Whether contracts and settings, as they are on disk, can be used; what is wrong is logged."""
+        command = [sys.executable, "-m", "tidegate.cli.app", "contracts", "check", "--output", "json"]
+        done = subprocess.run(  # noqa: S603  our own command line
+            command, cwd=self.project.settings.root, capture_output=True, text=True, check=False
+        )
+        if not done.stdout:
+            told = "Contracts or settings changed and can't be used; those from before stay in force: %s"
+            log.error(told, done.stderr.strip(), extra={"action": "change_refused"})
+            return False
+        for problem in (one for contract in json.loads(done.stdout) for one in contract["problems"]):
+            log.warning("%s", problem, extra={"action": "contract_problem"})
+        log.info("contracts or settings changed: beginning anew", extra={"action": "changed"})
+        return True
 
     def _deliver_events(self) -> None:
         with get_client(sync_client=True) as client:
@@ -171,12 +211,15 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.stop.set())
     try:
-        return process.run()
+        code = process.run()
     except TidegateError as error:
         log.critical("%s", error, extra={"action": "not_started"})
         return 1
     finally:
         process.project.close()
+    if process.outdated and not code:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  this very process, from its beginning
+    return code
 
 
 def _log_to_stderr() -> None:

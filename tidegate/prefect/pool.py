@@ -67,10 +67,15 @@ def job_template(settings: Settings, existing: dict[str, Any] | None) -> dict[st
         properties["command"]["default"] = None
     properties["working_dir"]["default"] = str(settings.root)
     properties["preload"]["default"] = _PRELOAD
-    properties["watch"]["default"] = [FILE_NAME, f"{settings.contracts.replace('.', '/')}/**/*.py"]
+    properties["watch"]["default"] = watched_files(settings)
     environment = properties["env"].setdefault("default", {})
     environment["PYTHONPATH"] = python_path(settings)
     return template
+
+
+def watched_files(settings: Settings) -> list[str]:
+    """Patterns of files, below the project's folder, after a change of which processes begin anew."""
+    return [FILE_NAME, f"{settings.contracts.replace('.', '/')}/**/*.py"]
 
 
 def grace_seconds(template: dict[str, Any]) -> float:
