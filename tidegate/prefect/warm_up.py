@@ -10,6 +10,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING
 
+from tidegate.errors import TidegateError
 from tidegate.operations.project import current_project
 from tidegate.operations.rehearse import rehearse
 
@@ -29,5 +30,8 @@ def warm_up() -> Iterator[None]:
         _ = project.registry, project.ledger, project.store, project.warehouse, project.references
         yield
         yield from rehearse(project)
+    except TidegateError as error:
+        told = "A child of the worker starts unprepared: %s"
+        log.warning(told, error, extra={"action": "unprepared"})
     except Exception:
         log.warning("A child of the worker starts unprepared", exc_info=True, extra={"action": "unprepared"})
