@@ -29,12 +29,14 @@ def main() -> int:
     with Session(quick=asked.quick, keep=asked.keep, peers=asked.peers) as session:
         for name in asked.cases or [one for one in CASES if not asked.quick or one not in FULL_ONLY]:
             session.console.rule(name)
+            case_began = time.monotonic()
             try:
                 result = case(name)(session)
             except Exception as error:  # noqa: BLE001  the other cases are measured all the same
                 failed[name] = error
                 session.console.print(f"[red]{name}: {type(error).__name__}[/red]: {error}", markup=True)
                 continue
+            session.say(f"{time.monotonic() - case_began:.0f} s")
             found.append(result)
             results.write(result)
     console.print(results.measured_table(found))
