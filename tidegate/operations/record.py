@@ -54,8 +54,7 @@ def route(registry: Registry, store: ObjectStore, notice: ObjectUploaded) -> Upl
         return Upload(notice=notice, dataset=told_of.name, ignored=reason)
     else:
         problem = (
-            "No data contract matches the key. Add or widen a key pattern in the contracts folder. If "
-            "that was after `tidegate up`, start Tidegate again (`tidegate down`, `tidegate up`). "
-            "Then run `tidegate backfill run --state unmatched`."
+            "No data contract matches the key. Add or widen a key pattern in the contracts folder, "
+            "then run `tidegate backfill run --state unmatched`."
         )
     return Upload(notice=notice, dataset=None, problem=problem)

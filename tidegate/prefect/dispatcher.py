@@ -6,7 +6,6 @@ ends the process with a non-zero exit code, and whoever supervises it starts it 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
@@ -15,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,9 +23,11 @@ from prefect import get_client
 
 from prefect_warm.sources import Sources
 from tidegate import clock
+from tidegate.contracts.snapshots import Snapshots
 from tidegate.errors import RetryableError, TidegateError
 from tidegate.ledger import queries
 from tidegate.operations import reports
+from tidegate.operations.contract_check import check
 from tidegate.operations.project import Project, open_project
 from tidegate.operations.record import record_uploads
 from tidegate.prefect.dispatch import Dispatcher
@@ -66,6 +68,8 @@ class Process:
         self.stop = threading.Event()
         #: whether it stopped only to begin anew with other contracts or settings
         self.outdated = False
+        #: whether no run is begun, as each would fail by what can't be used
+        self._held_up = False
         self._sources = self._watched()
         self._failed = threading.Event()
         #: something was recorded in this process
@@ -117,7 +121,12 @@ class Process:
     def _dispatch(self) -> None:
         with get_client(sync_client=True) as client:
             dispatcher = Dispatcher(self.project, client)
-            self._repeat(dispatcher.step, "dispatcher", self._recorded)
+
+            def step() -> None:
+                if not self._held_up:
+                    dispatcher.step()
+
+            self._repeat(step, "dispatcher", self._recorded)
 
     def _report(self) -> None:
         """Write reports that runs could not write, once those runs have had the time to."""
@@ -127,31 +136,40 @@ class Process:
             )
 
     def _follow_changes(self) -> None:
-        """Begin anew with contracts or settings that changed, unless they can't be used."""
+        """Begin anew with contracts or settings that changed; begin no run while they can't be used."""
+        self._warn_of_contracts()
         while not self.stop.wait(_CHANGE_SECONDS):
             if not self._sources.changed():
                 continue
             self._sources = self._watched()
-            if self._can_be_used():
+            self._held_up = not self._can_be_used()
+            if not self._held_up:
                 self.outdated = True
                 self.stop.set()
+
+    def _warn_of_contracts(self) -> None:
+        """Log which contracts are not what was recorded of their version."""
+        registry = self.project.registry
+        if not list(registry):
+            return
+        for contract in check(registry, Snapshots.of_package(self.project.settings.contracts)):
+            for problem in contract.problems:
+                log.warning("%s", problem, extra={"action": "contract_problem"})
 
     def _watched(self) -> Sources:
         root = self.project.settings.root
         return Sources([str(root / name) for name in watched_files(self.project.settings)])
 
     def _can_be_used(self) -> bool:
-        """Whether contracts and settings, as they are on disk, can be used; what is wrong is logged."""
+        """Whether contracts and settings, as they are on disk, can be used; if not, why is logged."""
         command = [sys.executable, "-m", "tidegate.cli.app", "contracts", "check", "--output", "json"]
         done = subprocess.run(  # noqa: S603  our own command line
             command, cwd=self.project.settings.root, capture_output=True, text=True, check=False
         )
         if not done.stdout:
-            told = "Contracts or settings changed and can't be used; those from before stay in force: %s"
-            log.error(told, done.stderr.strip(), extra={"action": "change_refused"})
+            told = "Contracts or settings changed and can't be used; no run is begun until that is mended: %s"
+            log.error(told, done.stderr.strip(), extra={"action": "held_up"})
             return False
-        for problem in (one for contract in json.loads(done.stdout) for one in contract["problems"]):
-            log.warning("%s", problem, extra={"action": "contract_problem"})
         log.info("contracts or settings changed: beginning anew", extra={"action": "changed"})
         return True
 
@@ -207,16 +225,15 @@ class Process:
 def main() -> int:
     """Run the process until SIGTERM or SIGINT."""
     _log_to_stderr()
-    process = Process(open_project())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: process.stop.set())
     try:
-        code = process.run()
+        with closing(open_project()) as project:
+            process = Process(project)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: process.stop.set())
+            code = process.run()
     except TidegateError as error:
         log.critical("%s", error, extra={"action": "not_started"})
         return 1
-    finally:
-        process.project.close()
     if process.outdated and not code:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  this very process, from its beginning
     return code
