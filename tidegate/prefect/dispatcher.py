@@ -64,6 +64,8 @@ class Process:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.stop = threading.Event()
+        #: whether somebody told it to stop
+        self.told = False
         #: whether it stopped only to begin anew with other contracts or settings
         self.outdated = False
         self._sources = self._watched()
@@ -85,6 +87,11 @@ class Process:
         for thread in self._threads:
             thread.join(timeout=5)
         return 1 if self._failed.is_set() else 0
+
+    def end(self) -> None:
+        """Stop, and don't begin anew."""
+        self.told = True
+        self.stop.set()
 
     def _spawn(self, name: str, work: Callable[[], None]) -> None:
         def guarded() -> None:
@@ -209,7 +216,7 @@ def main() -> int:
     _log_to_stderr()
     process = Process(open_project())
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: process.stop.set())
+        signal.signal(number, lambda *_: process.end())
     try:
         code = process.run()
     except TidegateError as error:
@@ -217,7 +224,10 @@ def main() -> int:
         return 1
     finally:
         process.project.close()
-    if process.outdated and not code:
+    # A signal from here on ends the process by itself: one that came before an exec would be forgotten.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    if process.outdated and not (code or process.told):
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  this very process, from its beginning
     return code
 
