@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pandera.polars as pa
 import polars as pl
 import pytest
@@ -24,6 +25,7 @@ from tidegate.stages.model import Verdict, VerdictState
 from tidegate.stages.normalize import normalize
 from tidegate.stages.references import References
 from tidegate.stages.staging import Staging
+from tidegate.warehouse.frames import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -273,6 +275,27 @@ def test_lookups_write_only_what_they_add(bench: Bench) -> None:
     request = load_request(after, OBJECT, staging)
     assert request.rows == staging.path("o1-1/enriched.parquet")
     assert set(request.beside) == {"a", "b", "shop", "other"}
+
+
+def test_times_finer_than_microseconds_are_cut_off_as_in_one_file(bench: Bench) -> None:
+    def timed(rows: pl.LazyFrame) -> pl.LazyFrame:
+        last = 86_400_000_000_000 - 1
+        return rows.with_columns(
+            moment=pl.when(pl.col("a") > 3).then(last - pl.col("_record") * 1301).cast(pl.Time)
+        )
+
+    staging, verdict = bench.staged("staging")
+    own = contract([timed])
+    after = bench.enrich(normalize(verdict, own, staging), own, staging)
+    request = load_request(after, OBJECT, staging)
+    asked = "SELECT _record, CAST(moment AS TIME) FROM {} ORDER BY _record"
+    with duckdb.connect() as con:
+        with side_by_side(con, request, ["a", "moment"]) as rows:
+            spread = con.execute(asked.format(rows)).fetchall()
+        staging.rows(str(after.rows)).sink_parquet(staging.folder / "whole.parquet")
+        whole = con.execute(asked.format(f"'{staging.folder}/whole.parquet'")).fetchall()
+    assert request.beside
+    assert spread == whole
 
 
 def test_rows_that_find_no_match_are_taken_out_of_all_files(bench: Bench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -245,7 +247,10 @@ def _opened() -> tuple[Registry, Snapshots]:
     from tidegate.settings import load_settings
 
     settings = load_settings()
-    return load_registry(settings.contracts, settings.root), Snapshots.of_package(settings.contracts)
+    # What a contract's module prints must not stand before a JSON document.
+    with redirect_stdout(sys.stderr):
+        registry = load_registry(settings.contracts, settings.root)
+    return registry, Snapshots.of_package(settings.contracts)
 
 
 def _description(name: str) -> dict[str, Any]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tidegate.events import ObjectUploaded
+    from tidegate.sources.model import Source
 
 log = logging.getLogger("tidegate.dispatcher")
 
@@ -52,6 +53,8 @@ _STEP_SECONDS = 1.0
 _REPORT_SECONDS = 60.0
 #: Seconds between two looks at whether contracts or settings changed.
 _CHANGE_SECONDS = 2.0
+#: Seconds that reading them may take.
+_CHECK_SECONDS = 60.0
 #: A server that is just starting must not be waited for long after it has started.
 _MAX_PAUSE_SECONDS = 2.0
 
@@ -66,6 +69,8 @@ class Process:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.stop = threading.Event()
+        #: whether somebody told it to stop
+        self.told = False
         #: whether it stopped only to begin anew with other contracts or settings
         self.outdated = False
         #: whether no run is begun, as each would fail by what can't be used
@@ -78,8 +83,7 @@ class Process:
 
     def run(self) -> int:
         """Run until told to stop; 0, or 1 when a part broke."""
-        _ = self.project.registry  # a contract that is wrong is told now, not with the first upload
-        for source in open_sources(self.project.settings, is_expected=self._is_expected):
+        for source in self.open_all():
             self._spawn(source.name, partial(source.run, self._record, self._dead_letter, self.stop))
         self._spawn("event sink", self._deliver_events)
         self._spawn("dispatcher", self._dispatch)
@@ -89,6 +93,16 @@ class Process:
         for thread in self._threads:
             thread.join(timeout=5)
         return 1 if self._failed.is_set() else 0
+
+    def open_all(self) -> list[Source]:
+        """The sources. A contract or setting that is wrong is told now, not with the first upload."""
+        _ = self.project.registry, self.project.store, self.project.ledger
+        return list(open_sources(self.project.settings, is_expected=self._is_expected))
+
+    def end(self) -> None:
+        """Stop, and don't begin anew."""
+        self.told = True
+        self.stop.set()
 
     def _spawn(self, name: str, work: Callable[[], None]) -> None:
         def guarded() -> None:
@@ -162,13 +176,24 @@ class Process:
 
     def _can_be_used(self) -> bool:
         """Whether contracts and settings, as they are on disk, can be used; if not, why is logged."""
-        command = [sys.executable, "-m", "tidegate.cli.app", "contracts", "check", "--output", "json"]
-        done = subprocess.run(  # noqa: S603  our own command line
-            command, cwd=self.project.settings.root, capture_output=True, text=True, check=False
-        )
-        if not done.stdout:
+        command = [sys.executable, "-m", "tidegate.prefect.dispatcher", "--check"]
+        try:
+            done = subprocess.run(  # noqa: S603  our own module
+                command,
+                cwd=self.project.settings.root,
+                capture_output=True,
+                text=True,
+                timeout=_CHECK_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            problem = f"they were not read within {_CHECK_SECONDS:.0f} s"
+        else:
+            said = done.stderr.strip() or f"exit code {done.returncode}"
+            problem = said if done.returncode else ""
+        if problem:
             told = "Contracts or settings changed and can't be used; no run is begun until that is mended: %s"
-            log.error(told, done.stderr.strip(), extra={"action": "held_up"})
+            log.error(told, problem, extra={"action": "held_up"})
             return False
         log.info("contracts or settings changed: beginning anew", extra={"action": "changed"})
         return True
@@ -223,20 +248,35 @@ class Process:
 
 
 def main() -> int:
-    """Run the process until SIGTERM or SIGINT."""
+    """Run the process until SIGTERM or SIGINT; with ``--check`` only tell whether it could be run."""
     _log_to_stderr()
+    if "--check" in sys.argv[1:]:
+        return _check()
     try:
         with closing(open_project()) as project:
             process = Process(project)
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: process.stop.set())
+                signal.signal(number, lambda *_: process.end())
             code = process.run()
     except TidegateError as error:
         log.critical("%s", error, extra={"action": "not_started"})
         return 1
-    if process.outdated and not code:
+    # A signal from here on ends the process by itself: one that came before an exec would be forgotten.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    if process.outdated and not (code or process.told):
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  this very process, from its beginning
     return code
+
+
+def _check() -> int:
+    try:
+        with closing(open_project()) as project:
+            Process(project).open_all()
+    except TidegateError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
 
 def _log_to_stderr() -> None:

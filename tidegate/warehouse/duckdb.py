@@ -76,6 +76,7 @@ class DuckDBWarehouse:
             except duckdb.OutOfMemoryException:
                 # Rows of hundreds of columns, or of long texts, need more than others.
                 with writing(memory=ample_memory()) as con:
+                    layout.bring_up_to_date(con)
                     return one_load(con)
 
     def commits(self, object_ids: Sequence[str]) -> dict[str, Commit]:

@@ -87,5 +87,11 @@ def _file(request: LoadRequest) -> Path:
 
 def _as_stored(names: Sequence[str]) -> list[pl.Expr]:
     chosen = cs.by_name(*names)
-    texts = chosen & (cs.categorical() | cs.enum())
-    return [chosen - texts - cs.duration(), texts.cast(pl.String), (chosen & cs.duration()).to_physical()]
+    texts, times = chosen & (cs.categorical() | cs.enum()), chosen & cs.time()
+    return [
+        chosen - texts - times - cs.duration(),
+        texts.cast(pl.String),
+        # In a Parquet file DuckDB cuts off what is finer than a microsecond, in a stream it rounds.
+        (times.to_physical() // 1000 * 1000).cast(pl.Time),
+        (chosen & cs.duration()).to_physical(),
+    ]
