@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -57,27 +56,26 @@ class DuckDBWarehouse:
     ) -> tuple[list[LoadOutcome], Snapshot | None]:
         from tidegate.warehouse.load import load
 
-        one_load = partial(
-            load,
-            contract=contract,
-            columns=columns,
-            requests=requests,
-            batch_id=batch_id,
-            flow_run_id=flow_run_id,
-            snapshot_to=snapshot_to,
-        )
-        writing = partial(opened, self.path, read_only=False, lock_timeout=self.lock_timeout)
+        def once(memory: str | None) -> tuple[list[LoadOutcome], Snapshot | None]:
+            with opened(self.path, read_only=False, lock_timeout=self.lock_timeout, memory=memory) as con:
+                layout.bring_up_to_date(con)
+                return load(
+                    con,
+                    contract,
+                    columns,
+                    requests,
+                    batch_id=batch_id,
+                    flow_run_id=flow_run_id,
+                    snapshot_to=snapshot_to,
+                )
+
         only_adds = isinstance(contract.load, Append) and snapshot_to is None
         with translated(self.path):
             try:
-                with writing(memory=little_memory() if only_adds else None) as con:
-                    layout.bring_up_to_date(con)
-                    return one_load(con)
+                return once(little_memory() if only_adds else None)
             except duckdb.OutOfMemoryException:
                 # Rows of hundreds of columns, or of long texts, need more than others.
-                with writing(memory=ample_memory()) as con:
-                    layout.bring_up_to_date(con)
-                    return one_load(con)
+                return once(ample_memory())
 
     def commits(self, object_ids: Sequence[str]) -> dict[str, Commit]:
         from tidegate.warehouse import records
