@@ -79,7 +79,11 @@ class ObjectStore(Protocol):
         yield None
 
     def put(self, source: Path, key: str) -> ObjectVersion:
-        """Upload a file so that watchers see it only when it is whole; return what was created."""
+        """Upload a file so that watchers see it only when it is whole; return what was created.
+
+        Its `uploaded_at` is when the store answered. S3 itself counts from the moment at which the
+        upload arrived or, in parts, was begun: `stat` may tell an earlier time.
+        """
 
 
 def open_store(settings: Settings) -> ObjectStore:
