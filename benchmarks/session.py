@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,7 +16,7 @@ from benchmarks.peer_runs import PlainPrefect
 from benchmarks.tidegate_system import TidegateSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class Session:
@@ -82,6 +83,32 @@ class Session:
             self.say("starting Tidegate")
             self._shared_system = self._shared.enter_context(self.new_system().up())
         yield self._shared_system
+
+    @contextmanager
+    def system_with(
+        self, settings: str, upload: Callable[[Sequence[Path]], object], **variables: str
+    ) -> Iterator[TidegateSystem]:
+        """A started Tidegate with another landing: a fresh one, in a quick run the shared one begun anew.
+
+        Starting one for the first time takes three times as long, most of it for Prefect's new database.
+        """
+        if self._shared_system is None:
+            system = self.new_system(settings, **variables)
+        else:
+            self._shared.close()
+            system, self._shared_system = self._shared_system, None
+            system.set_up_anew(settings, variables)
+        system.upload = upload
+        with system.up():
+            yield system
+
+    @contextmanager
+    def system_beside_prefect(self) -> Iterator[tuple[TidegateSystem, PlainPrefect | None]]:
+        """Both started, at the same time; plain Prefect only when peers are asked for."""
+        with ExitStack() as stack, ThreadPoolExecutor(1) as starting:
+            peer = starting.submit(stack.enter_context, self.plain_prefect()) if self.peers else None
+            with self.system() as system:
+                yield system, peer.result() if peer else None
 
     @contextmanager
     def plain_prefect(self) -> Iterator[PlainPrefect]:

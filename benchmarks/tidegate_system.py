@@ -51,9 +51,14 @@ class TidegateSystem:
         contracts = Path(__file__).parent / "contracts"
         shutil.copytree(contracts, self.root / "data_contracts", ignore=_NO_CACHE)
         shutil.copy(REPOSITORY / "prefect.yaml", self.root)
-        (self.root / "tidegate.toml").write_text(settings, encoding="utf-8")
+        self.set_up_anew(settings, self.variables)
         self.landing.mkdir(parents=True, exist_ok=True)
         self.ready.mkdir()
+
+    def set_up_anew(self, settings: str, variables: Mapping[str, str]) -> None:
+        """Have the next start follow these settings."""
+        (self.root / "tidegate.toml").write_text(settings, encoding="utf-8")
+        self.variables = variables
 
     @property
     def state(self) -> Path:

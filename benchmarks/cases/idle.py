@@ -24,7 +24,7 @@ _WINDOW = 8
 
 def run(session: Session) -> Result:
     """Source, dispatcher and worker together; the Prefect server is told beside them, and not counted."""
-    seconds = session.size(600, 15)
+    seconds = session.size(600, 10)
     result = Result("idle", session.quick, facts={"seconds": seconds})
     ours, server = result.add("source, dispatcher, worker", "%"), result.add("Prefect server", "%")
     with session.system() as system:

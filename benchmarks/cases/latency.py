@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from benchmarks.measuring import Series, interleaved, ratio
@@ -25,14 +24,12 @@ def run(session: Session) -> Result:
     """Tidegate and plain Prefect in turn, file by file."""
     result = Result("latency", session.quick, facts={"rows": ROWS})
     ours = result.add("Tidegate")
-    with ExitStack() as stack:
-        system = stack.enter_context(session.system())
-        peer = stack.enter_context(session.plain_prefect()) if session.peers else None
+    with session.system_beside_prefect() as (system, peer):
         theirs = result.add("plain Prefect") if peer else None
         drop_one(session, system, Series("warm"), 2)
-        rounds = session.size(50, 8)
+        rounds = session.size(50, 6)
         # Quick: the peer takes many times as long, so it gets few rounds.
-        every = 1 if not session.quick else 4
+        every = 1 if not session.quick else 3
 
         def of_peer(number: int) -> None:
             if peer is not None and theirs is not None and number % every == 0:

@@ -46,9 +46,8 @@ def run(session: Session) -> Result:
             f'landing = "s3://{bucket.name}/in"\n[s3]\nendpoint_url = "{endpoint}"\n'
             f'[sqs]\nqueue_url = "{bucket.queue}"\nendpoint_url = "{endpoint}"\n'
         )
-        system = session.new_system(settings, **CREDENTIALS)
-        system.upload = partial(bucket.upload, prefix="in")
-        with system.up():
+        upload = partial(bucket.upload, prefix="in")
+        with session.system_with(settings, upload, **CREDENTIALS) as system:
             _burst(session, system, bucket, result, files)
             _large(session, system, bucket, result, rows)
     return result

@@ -38,7 +38,7 @@ def run(session: Session) -> Result:
     check(0)
     shown.values.clear()
     checked.values.clear()
-    interleaved(session.size(20, 5), {"help": help_, "check": check})
+    interleaved(session.size(20, 3), {"help": help_, "check": check})
     result.goals = [
         Goal("tidegate --help", "s", shown.median, 0.5),
         Goal("tidegate check on a small file", "s", checked.median, 1.0),
