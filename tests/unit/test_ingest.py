@@ -93,10 +93,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     project.close()
 
 
-def drop(project: Project, key: str, text: str) -> ObjectVersion:
+def drop(project: Project, key: str, text: str, *, seconds_ago: float = 0) -> ObjectVersion:
     source = project.settings.root / "source.csv"
     source.write_text(text)
     obj = project.store.put(source, key)
+    if seconds_ago:
+        moment = obj.uploaded_at.timestamp() - seconds_ago
+        os.utime((project.settings.landing_dir or Path()) / key, (moment, moment))
+        obj = project.store.stat(key)
     record_uploads(
         project.ledger, project.registry, project.store, [ObjectUploaded(object=obj, via=Via.WATCH)]
     )
@@ -366,6 +370,78 @@ def test_an_object_replaced_before_the_ledger_knew_of_it_is_superseded(
     run(project, "shops")
     assert [state(project, obj)[0] for obj in (old, new)] == ["superseded", "loaded"]
     assert rows(project, "SELECT shop FROM shops") == [("B",)]
+
+
+def test_a_repaired_file_takes_the_place_of_the_held_one(project: Project) -> None:
+    load_shops(project)
+    held = drop(project, "orders/1.csv", "number,shop\n1,A\n")
+    other = drop(project, "orders/2.csv", "number,shop\n2,A\n")
+    discarded = drop(project, "orders/3.csv", "number,shop\n3,A\n")
+    run(project, "orders")
+    project.ledger.discard([discarded.object_id], by="test", reason="not wanted")
+    why = state(project, held)[1]
+    repaired = drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    drop(project, "orders/3.csv", "order_id,shop\n3,A\n")
+    run(project, "orders")
+    assert state(project, repaired)[0] == "loaded"
+    assert state(project, other)[0] == "quarantined"
+    assert state(project, discarded)[0] == "discarded"
+    assert state(project, held)[0] == "superseded"
+    assert why in state(project, held)[1]
+    assert repaired.url in state(project, held)[1]
+
+
+def test_a_file_that_is_still_wrong_leaves_the_held_one_held(project: Project) -> None:
+    load_shops(project)
+    held = drop(project, "orders/1.csv", "number,shop\n1,A\n")
+    run(project, "orders")
+    again = drop(project, "orders/1.csv", "number,shop\n10,A\n")
+    run(project, "orders")
+    assert [state(project, obj)[0] for obj in (held, again)] == ["quarantined", "quarantined"]
+    repaired = drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    run(project, "orders")
+    told = [state(project, obj)[0] for obj in (held, again, repaired)]
+    assert told == ["superseded", "superseded", "loaded"]
+
+
+def test_a_replaced_table_has_no_use_for_an_older_held_file_of_any_name(project: Project) -> None:
+    held = drop(project, "shops/monday.csv", "city\nAachen\n")
+    run(project, "shops")
+    assert state(project, held)[0] == "quarantined"
+    drop(project, "shops/tuesday.csv", "shop,city\nA,Aachen\n")
+    run(project, "shops")
+    assert state(project, held)[0] == "superseded"
+
+
+def test_a_held_file_stays_held_beside_an_older_one_that_is_loaded_late(project: Project) -> None:
+    load_shops(project)
+    newer = drop(project, "orders/1.csv", "number,shop\n1,A\n")
+    run(project, "orders")
+    older = drop(project, "orders/1.csv", "order_id,shop\n1,A\n", seconds_ago=60)
+    run(project, "orders")
+    assert [state(project, obj)[0] for obj in (newer, older)] == ["quarantined", "loaded"]
+
+
+def test_a_wrong_file_that_comes_after_a_newer_one_is_superseded(project: Project) -> None:
+    load_shops(project)
+    newer = drop(project, "orders/1.csv", "order_id,shop\n1,A\n")
+    run(project, "orders")
+    older = drop(project, "orders/1.csv", "number,shop\n1,A\n", seconds_ago=60)
+    run(project, "orders")
+    assert [state(project, obj)[0] for obj in (newer, older)] == ["loaded", "superseded"]
+    assert "order_id" in state(project, older)[1]
+
+
+def test_a_file_on_which_runs_died_makes_room_for_the_one_that_takes_its_place(project: Project) -> None:
+    held = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
+    for run_id in ("one", "two", "three"):
+        ingest.claim(project, "shops", run_id)
+        project.ledger.release(run_id, "It was killed.")
+    run(project, "shops")
+    assert state(project, held)[0] == "quarantined"
+    drop(project, "shops/shops.csv", "shop,city\nB,Berlin\n")
+    run(project, "shops")
+    assert state(project, held)[0] == "superseded"
 
 
 @pytest.mark.parametrize("dataset", ["orders", "shops"])

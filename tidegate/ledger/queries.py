@@ -123,6 +123,16 @@ def by_id(connection: Connection, object_ids: Sequence[str]) -> dict[str, Object
     }
 
 
+def quarantined(connection: Connection, dataset: str, keys: Sequence[str] | None = None) -> list[ObjectEntry]:
+    """Quarantined objects of a dataset, of all keys or of these; cheap where there are none."""
+    found: list[ObjectEntry] = []
+    for kind in _kinds(connection, dataset, ["quarantined"]):
+        narrows = [[objects.c.key.in_(chunk)] for chunk in chunks(keys)] if keys is not None else [[]]
+        for narrow in narrows:
+            found += entries(connection, select(objects).where(*kind, *narrow))
+    return found
+
+
 def holders(connection: Connection, object_ids: Sequence[str]) -> dict[str, Holder]:
     """Who works on these objects, those that are known."""
     columns = [objects.c[name] for name in Holder._fields]

@@ -10,6 +10,7 @@ from tidegate.events import Event, EventType
 from tidegate.events.model import event_id, iso
 from tidegate.ledger import queries
 from tidegate.warehouse import Outcome
+from tidegate.warehouse.plan import arena, newer_in_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from tidegate.contracts import Contract
     from tidegate.ledger import Batch, ClaimedObject
+    from tidegate.ledger.entries import ObjectEntry
     from tidegate.operations.project import Project
     from tidegate.stages.model import Verdict
     from tidegate.warehouse import LoadOutcome
@@ -27,6 +29,8 @@ _EVENT_OF = {
     Outcome.SUPERSEDED: EventType.SUPERSEDED,
     Outcome.DUPLICATE: EventType.DUPLICATED,
 }
+#: Outcomes after which an older object of the same place is not loaded any more.
+_STAND = {Outcome.LOADED, Outcome.DUPLICATE}
 
 
 def tell(
@@ -50,9 +54,9 @@ def tell(
         stands = result if result.retained is None else result.retained
         if holders[result.object_id].state == "superseded":
             continue  # a newer one took the place of its rows, and told so, before this run could tell
-        if stands.outcome is Outcome.LOADED and stands.replaced_by is not None:
-            data = _data(stands, contract, "") | {"reason": _REPLACED, "others": [stands.replaced_by]}
-            data.pop("committed_at")
+        if stands.replaced_by is not None:
+            data = _data(stands, contract, "") | {"reason": _why(stands), "others": [stands.replaced_by]}
+            data.pop("committed_at", None)
             events.append(_event(one, EventType.SUPERSEDED, data))
         elif result.retained is None:
             data = _data(result, contract, rule)
@@ -64,7 +68,8 @@ def tell(
             reason = _retained_reason(result, redrive=one.redrive)
             data |= {"state": stands.outcome.value, "reason": reason}
             events.append(_event(one, EventType.RETAINED, data))
-    project.ledger.settle(events + _replaced(project, objects, results), project.references.latest)
+    events += _replaced(project, objects, results) + _overtaken(project, objects, results, contract)
+    project.ledger.settle(events, project.references.latest)
 
 
 def _waits(recorded_at: datetime, contract: Contract, verdict: Verdict | None) -> dict[str, object]:
@@ -87,7 +92,10 @@ def _waits(recorded_at: datetime, contract: Contract, verdict: Verdict | None) -
     }
 
 
-_REPLACED = "It was loaded; then a newer object took the place of its rows."
+def _why(stands: LoadOutcome) -> str:
+    if stands.outcome is Outcome.QUARANTINED:
+        return f"A newer object was loaded, so it is not held any more. It was held for this: {stands.reason}"
+    return "It was loaded; then a newer object took the place of its rows."
 
 
 def _replaced(
@@ -104,27 +112,56 @@ def _replaced(
         if other != result.object_id
     }
     entries = project.ledger.ask(queries.by_id, list(by))
-    return [
-        Event(
-            id=event_id(EventType.SUPERSEDED, entry.object_id, "by", by[entry.object_id].object_id),
-            type=EventType.SUPERSEDED,
-            time=clock.now(),
-            subject=entry.url,
-            dataset=entry.dataset,
-            object_id=entry.object_id,
-            correlation_id=entry.correlation_id,
-            causation_id=objects[by[entry.object_id].object_id].correlation_id,
-            traceparent=entry.traceparent,
-            attempt=entry.attempt,
-            data={
-                "reason": f"It was loaded; then {objects[by[entry.object_id].object_id].object.url} "
-                "took the place of its rows.",
-                "others": [by[entry.object_id].object_id],
-            },
-        )
-        for entry in entries.values()
-        if entry.state != "superseded"
-    ]
+    superseded = []
+    for entry in entries.values():
+        newer = objects[by[entry.object_id].object_id]
+        if entry.state != "superseded":
+            reason = f"It was loaded; then {newer.object.url} took the place of its rows."
+            superseded.append(_superseded(entry, newer, reason))
+    return superseded
+
+
+def _overtaken(
+    project: Project,
+    objects: Mapping[str, ClaimedObject],
+    results: Sequence[LoadOutcome],
+    contract: Contract,
+) -> list[Event]:
+    """Objects that are held, and will never be loaded, as newer ones are in the table: superseded."""
+    newest: dict[tuple[str, ...], ClaimedObject] = {}
+    for result in results:
+        if result.outcome in _STAND and result.retained is None and result.replaced_by is None:
+            one = objects[result.object_id]
+            place = arena(contract.load, one.object)
+            if place not in newest or newer_in_dataset(one.object, newest[place].object):
+                newest[place] = one
+    if not newest:
+        return []
+    keys = None if () in newest else [key for *_, key in newest]
+    held = project.ledger.ask(queries.quarantined, contract.name, keys)
+    superseded = []
+    for entry in held:
+        newer = newest.get(arena(contract.load, entry.object))
+        if newer is not None and newer_in_dataset(newer.object, entry.object):
+            reason = f"It was held: {entry.reason} Then {newer.object.url}, which is newer, was loaded."
+            superseded.append(_superseded(entry, newer, reason))
+    return superseded
+
+
+def _superseded(entry: ObjectEntry, newer: ClaimedObject, reason: str) -> Event:
+    return Event(
+        id=event_id(EventType.SUPERSEDED, entry.object_id, "by", newer.object.object_id),
+        type=EventType.SUPERSEDED,
+        time=clock.now(),
+        subject=entry.url,
+        dataset=entry.dataset,
+        object_id=entry.object_id,
+        correlation_id=entry.correlation_id,
+        causation_id=newer.correlation_id,
+        traceparent=entry.traceparent,
+        attempt=entry.attempt,
+        data={"reason": reason, "others": [newer.object.object_id]},
+    )
 
 
 def tell_overwritten(project: Project, objects: Mapping[str, ClaimedObject], gone: Iterable[Verdict]) -> None:

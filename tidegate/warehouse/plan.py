@@ -136,16 +136,17 @@ def plan_batch(policy: LoadPolicy, requests: Sequence[LoadRequest], known: Mappi
         if record is not None and record.latest.attempt >= request.attempt:
             plan.already[object_id] = replace(record.latest, already=True)
         else:
-            asked[_arena(policy, request.object)].append(request)
+            asked[arena(policy, request.object)].append(request)
     rivals: defaultdict[tuple[str, ...], list[Known]] = defaultdict(list)
     for record in known.values():
-        rivals[_arena(policy, record.object)].append(record)
-    for arena, group in asked.items():
-        _Contest(policy, rivals[arena], plan).settle(group)
+        rivals[arena(policy, record.object)].append(record)
+    for place, group in asked.items():
+        _Contest(policy, rivals[place], plan).settle(group)
     return plan
 
 
-def _arena(policy: LoadPolicy, one: ObjectVersion) -> tuple[str, ...]:
+def arena(policy: LoadPolicy, one: ObjectVersion) -> tuple[str, ...]:
+    """Equal for objects of one dataset of which only the newest can stand."""
     return () if isinstance(policy, Replace) else _full_key(one)
 
 
