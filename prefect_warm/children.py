@@ -65,6 +65,20 @@ class Child:
     async def start(self) -> None:
         """Return when the child has everything imported; ChildStartError when it ended instead."""
         ours, theirs = socket.socketpair()
+        try:
+            await self._open(ours, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        if await self._hear() is None:
+            code = await self._process.wait() if self._process else None
+            msg = (
+                f"A warm child ended with exit code {code} before it was ready. Its output says why; "
+                f"it ran in {self.launch.directory} and was to import {list(self.launch.preload)}."
+            )
+            raise ChildStartError(msg)
+
+    async def _open(self, ours: socket.socket, theirs: socket.socket) -> None:
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 *self.launch.command,
@@ -77,13 +91,6 @@ class Child:
                 start_new_session=True,
             )
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
-        if await self._hear() is None:
-            code = await self._process.wait()
-            msg = (
-                f"A warm child ended with exit code {code} before it was ready. Its output says why; "
-                f"it ran in {self.launch.directory} and was to import {list(self.launch.preload)}."
-            )
-            raise ChildStartError(msg)
 
     async def run(self, assignment: Mapping[str, Any]) -> Outcome:
         """Run a flow run to its end; `assignment` is what the child is told of it."""
@@ -164,6 +171,9 @@ class Children:
         self._busy: list[Child] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self._guards: set[asyncio.Task[None]] = set()
+        self._waiting: list[tuple[Launch, asyncio.Future[Child]]] = []
+        # Imports take one processor each: all at once, they would hold up each other and the runs.
+        self._importing = asyncio.Semaphore(max(1, (os.cpu_count() or 1) // 2))
 
     async def take(self, launch: Launch) -> Child:
         """A ready child for a run; ChildStartError when none can be started."""
@@ -176,16 +186,37 @@ class Children:
             self._idle.remove(child)
         self._busy.append(child)
         self.keep_ready(launch)
+        return await self._first_free(child)
+
+    async def _first_free(self, child: Child) -> Child:
+        """This child once it is ready, or one like it that is given back before."""
+        freed: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
+        waiting = (child.launch, freed)
         assert child.starting is not None  # noqa: S101 - set when it is made
+        self._waiting.append(waiting)
         try:
-            await asyncio.shield(child.starting)
+            either: list[asyncio.Future[Any]] = [child.starting, freed]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not freed.done():
+                await child.starting
+                return child
         except BaseException:
             self.retire(child)
+            if freed.done():
+                self.give_back(freed.result())
             raise
-        return child
+        finally:
+            self._waiting.remove(waiting)
+        self._busy.remove(child)
+        self._idle.append(child)
+        return freed.result()
 
     def give_back(self, child: Child) -> None:
-        """Have it run others."""
+        """Have it run others: the one that has waited longest for a child like it, or what comes."""
+        for launch, freed in self._waiting:
+            if launch == child.launch and not freed.done():
+                freed.set_result(child)
+                return
         self._busy.remove(child)
         self._idle.insert(0, child)
 
@@ -213,10 +244,14 @@ class Children:
 
     def _begin(self, launch: Launch) -> Child:
         child = Child(launch)
-        child.starting = asyncio.create_task(child.start())
+        child.starting = asyncio.create_task(self._start(child))
         child.starting.add_done_callback(self._started)
         self._remember(self._guards, self._guard(child))
         return child
+
+    async def _start(self, child: Child) -> None:
+        async with self._importing:
+            await child.start()
 
     def _started(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):

@@ -56,3 +56,56 @@ def test_a_module_that_cannot_be_imported_is_an_error_that_names_it(tmp_path: Pa
             await children.close()
 
     asyncio.run(live())
+
+
+def test_a_run_that_waits_for_a_child_takes_one_that_is_free_sooner(tmp_path: Path) -> None:
+    async def live() -> None:
+        children = Children(2, logging.getLogger(__name__))
+        launch = configuration(tmp_path).launch()
+        try:
+            first = await children.take(launch)
+            waits = asyncio.create_task(children.take(launch))
+            await asyncio.sleep(0)
+            children.give_back(first)
+            assert await waits is first
+            second = await children.take(launch)
+            assert second is not first
+            assert not second.ended
+            children.give_back(second)
+            assert await children.take(launch) is second
+        finally:
+            await children.close()
+
+    asyncio.run(live())
+
+
+def test_a_run_that_gives_up_waiting_keeps_no_child(tmp_path: Path) -> None:
+    async def live() -> None:
+        children = Children(2, logging.getLogger(__name__))
+        launch = configuration(tmp_path).launch()
+        try:
+            first = await children.take(launch)
+            waits = asyncio.create_task(children.take(launch))
+            await asyncio.sleep(0)
+            children.give_back(first)
+            waits.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waits
+            assert await children.take(launch) is first
+        finally:
+            await children.close()
+
+    asyncio.run(live())
+
+
+def test_children_of_which_none_is_wanted_end_before_they_have_begun(tmp_path: Path) -> None:
+    async def live() -> None:
+        children = Children(4, logging.getLogger(__name__))
+        launch = configuration(tmp_path).launch()
+        waits = [asyncio.create_task(children.take(launch)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(children.close(), 20)
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(end) for end in ends] == [asyncio.CancelledError] * 3
+
+    asyncio.run(live())
