@@ -68,6 +68,10 @@ class ServerUnavailableError(RetryableError):
     """The Prefect server did not answer."""
 
 
+class NotReadyError(RetryableError):
+    """A process that was started does not do its work yet."""
+
+
 class StagingUnavailableError(RetryableError):
     """Staged files could not be written or read."""
 

@@ -172,7 +172,7 @@ def test_two_ups_at_once_start_one_system_and_beside_that_of_another_project(
     ("file", "text", "said"),
     [
         ("prefect.yaml", DEPLOYMENTS.replace("naps.nap", "naps.nothing"), "nothing"),
-        ("data_contracts/broken.py", "1 / 0", "data_contracts/broken.py, line 1"),
+        ("data_contracts/broken.py", "import time\ntime.sleep(3)\n1 / 0", "data_contracts/broken.py, line 3"),
     ],
     ids=["deployments", "contracts"],
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tidegate.errors import ServerUnavailableError
+from tidegate.errors import NotReadyError, ServerUnavailableError
 from tidegate.prefect.processes import Child, Program, RestartPolicy, rotate, tail
 
 if TYPE_CHECKING:
@@ -100,16 +100,23 @@ def test_a_child_that_dies_again_and_again_is_failing_and_its_log_says_why(tmp_p
 
 
 def test_a_child_that_recovers_is_no_longer_failing(tmp_path: Path) -> None:
-    mended = tmp_path / "mended"
-    code = f"import pathlib, time; assert pathlib.Path({str(mended)!r}).exists(); time.sleep(60)"
+    mended, works = tmp_path / "mended", tmp_path / "works"
+    code = (
+        f"from pathlib import Path; import time; assert Path({str(mended)!r}).exists(); "
+        f"Path({str(works)!r}).touch(); time.sleep(60)"
+    )
+
+    async def ready() -> None:
+        if not works.exists():
+            msg = "not yet"
+            raise NotReadyError(msg)
 
     async def story(watched: Watched) -> None:
         await watched.until(lambda: watched.child.state == "failing")
         mended.touch()
         await watched.until(lambda: watched.child.state == "running")
 
-    # It proves itself by living for longer than its last lives.
-    keep(Watched(tmp_path, code, settle_seconds=0.1), story)
+    keep(Watched(tmp_path, code, ready=ready), story)
 
 
 def test_the_first_restart_comes_at_once_and_the_pause_doubles(tmp_path: Path) -> None:

@@ -139,3 +139,11 @@ def test_a_process_that_ends_is_seen_to_be_gone_though_nobody_collects_it(
     assert running.wait_until_gone([process], 0.1) == [process]
     process.kill()
     assert running.wait_until_gone([process], 5) == []
+
+
+def test_a_sign_of_being_ready_is_that_of_one_process(settings: Settings) -> None:
+    assert not running.is_ready(settings, "dispatcher", os.getpid())
+    running.tell_ready(settings, "dispatcher")
+    assert running.is_ready(settings, "dispatcher", os.getpid())
+    assert not running.is_ready(settings, "dispatcher", os.getpid() + 1)
+    assert not running.is_ready(settings, "worker", os.getpid())

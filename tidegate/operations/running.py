@@ -132,6 +132,25 @@ def state_file(settings: Settings) -> Path:
     return settings.state_dir / "run" / "up.json"
 
 
+def tell_ready(settings: Settings, name: str) -> None:
+    """Tell that this process, of this name, does its work from now on."""
+    path = _sign(settings, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(str(os.getpid()))
+
+
+def is_ready(settings: Settings, name: str, pid: int) -> bool:
+    """Whether the process of this name with this pid has told that it does its work."""
+    try:
+        return _sign(settings, name).read_text() == str(pid)
+    except FileNotFoundError:
+        return False
+
+
+def _sign(settings: Settings, name: str) -> Path:
+    return settings.state_dir / "run" / f"{name}.ready"
+
+
 def log_dir(settings: Settings) -> Path:
     return settings.state_dir / "logs"
 

@@ -30,6 +30,7 @@ from tidegate.operations import reports
 from tidegate.operations.contract_check import check
 from tidegate.operations.project import Project, open_project
 from tidegate.operations.record import record_uploads
+from tidegate.operations.running import tell_ready
 from tidegate.prefect.dispatch import Dispatcher
 from tidegate.prefect.event_sink import PrefectEventSink
 from tidegate.prefect.pool import watched_files
@@ -83,7 +84,9 @@ class Process:
 
     def run(self) -> int:
         """Run until told to stop; 0, or 1 when a part broke."""
-        for source in self.open_all():
+        sources = self.open_all()
+        tell_ready(self.project.settings, "dispatcher")
+        for source in sources:
             self._spawn(source.name, partial(source.run, self._record, self._dead_letter, self.stop))
         self._spawn("event sink", self._deliver_events)
         self._spawn("dispatcher", self._dispatch)

@@ -58,10 +58,8 @@ class Program:
     log: Path
     #: returns when the program may start (again); RetryableError puts it off
     when: Step | None = None
-    #: returns when the program works; None: when it has lived for `settle_seconds`
+    #: returns when the program works; None: it does so from its start
     ready: Step | None = None
-    #: doubles with each quick death: who died at once has to prove itself for longer
-    settle_seconds: float = 0.0
     #: start the process at once and hold it at its gate (`tidegate.prefect.child`) until `when`
     gated: bool = False
     #: seconds that the process gets to stop before it is killed, asked when it is to stop
@@ -203,8 +201,6 @@ class Child:
             process.stdin.close()
 
     async def _become_ready(self) -> None:
-        if self.program.ready is None:
-            await asyncio.sleep(self.program.settle_seconds * 2**self._deaths)
         while self.program.ready is not None:
             try:
                 await self.program.ready()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tidegate.errors import ServerUnavailableError
-from tidegate.operations.running import MARK_VARIABLE, log_dir
+from tidegate.errors import NotReadyError, ServerUnavailableError
+from tidegate.operations.running import MARK_VARIABLE, is_ready, log_dir
 from tidegate.prefect.api import PrefectApi
 from tidegate.prefect.deployments import FILE_NAME, Deployments
 from tidegate.prefect.environment import prefect_environment, server_variables
@@ -37,8 +37,6 @@ _SMALL_PIECES = {"POLARS_IDEAL_MORSEL_SIZE": "20000", "POLARS_JOIN_SAMPLE_LIMIT"
 _DEPLOY_IMPORTS = ("prefect.cli.deploy._commands", "prefect.client.orchestration")
 #: Seconds beyond the runs' grace time in which the worker reports how they ended.
 _LAST_WORDS = 10.0
-#: Seconds in which a broken contract or setting shows; the server needs as long to start.
-_SETTLE = 3.0
 
 
 class Programs:
@@ -51,6 +49,7 @@ class Programs:
         self.api_url = settings.prefect_api_url or f"http://{HOST}:{port}/api"
         self._api = PrefectApi(self.api_url)
         self._server: Child | None = None
+        self._dispatcher: Child | None = None
         self._pool = asyncio.Lock()
         self._grace = GRACE_SECONDS
         self._deployments = Deployments(settings)
@@ -67,10 +66,9 @@ class Programs:
 
     def children(self, changed: Callable[[], None]) -> list[Child]:
         """The processes to keep alive."""
-        children = [
-            Child(self._program(DISPATCHER, "tidegate.prefect.dispatcher", settle=_SETTLE), changed),
-            Child(self._worker(), changed),
-        ]
+        dispatcher = self._program(DISPATCHER, "tidegate.prefect.dispatcher", ready=self._dispatches)
+        self._dispatcher = Child(dispatcher, changed)
+        children = [self._dispatcher, Child(self._worker(), changed)]
         if self._port is not None:
             self._server = Child(self._prefect_server(self._port), changed)
             children.insert(0, self._server)
@@ -139,7 +137,6 @@ class Programs:
         preload: tuple[str, ...] = (),
         when: Step | None = None,
         ready: Step | None = None,
-        settle: float = 0.0,
         stop_seconds: Callable[[], float] = usual_stop_seconds,
     ) -> Program:
         settings = self._settings
@@ -155,7 +152,6 @@ class Programs:
             log=log_dir(settings) / f"{name}.log",
             when=when,
             ready=ready,
-            settle_seconds=settle,
             gated=gated,
             stop_seconds=stop_seconds,
         )
@@ -181,6 +177,13 @@ class Programs:
         if pid is not None and not _listens(pid, self._port):
             msg = f"Another program answers on port {self._port}."
             raise ServerUnavailableError(msg)
+
+    async def _dispatches(self) -> None:
+        """Return when contracts and settings are read and the sources are open."""
+        pid = self._dispatcher.pid if self._dispatcher else None
+        if pid is not None and not is_ready(self._settings, DISPATCHER, pid):
+            msg = "It reads contracts and settings."
+            raise NotReadyError(msg)
 
     async def _pool_is_there(self) -> None:
         if self._server is not None:
