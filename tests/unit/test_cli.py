@@ -379,6 +379,8 @@ def test_drop_as_json(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         == "file://" + str(project / "landing" / "orders").replace(" ", "%20") + "/%C3%A4%201%2B1.csv"
     )
     assert created["version"]
+    told = run("drop", str(file), "--to", "orders").stdout
+    assert "Tidegate does not run here: what was uploaded is taken up once it does." in told
 
 
 @pytest.mark.slow
@@ -411,3 +413,38 @@ def test_doctor_names_what_is_wrong_and_what_to_do(project: Path, monkeypatch: p
     (contracts,) = [entry for entry in document("doctor", code=1) if entry["check"] == "contracts"]
     assert contracts["state"] == "fail"
     assert "ZeroDivisionError" in contracts["detail"]
+
+
+@pytest.mark.slow
+def test_doctor_tells_a_contract_that_is_not_what_was_recorded(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEGATE_LANDING", str(project / "landing"))
+    contracts = project / os.environ["TIDEGATE_CONTRACTS"]
+    (contracts / "notes.py").write_text(NOTES)
+    assert run("contracts", "check", "--write").exit_code == 0
+    assert judged() == [("ok", f"1 in {contracts.name}: notes")]
+    (recorded,) = contracts.rglob("*.json")
+    recorded.write_text(recorded.read_text().replace("Notes.", "Other notes."))
+    ((state, detail),) = judged()
+    assert state == "warn"
+    assert "changed without a step of its version" in detail
+
+
+NOTES = """
+import pandera.polars as pa
+from tidegate.contracts import Contract
+
+class Note(pa.DataFrameModel):
+    text: str
+
+notes = Contract(
+    name="notes", version="1.0.0", owner="o", description="Notes.", keys=["notes/*.csv"], schema=Note
+)
+"""
+
+
+def judged() -> list[tuple[str, str]]:
+    """What the doctor says of the contracts."""
+    found = [entry for entry in document("doctor") if entry["check"] == "contracts"]
+    return [(entry["state"], entry["detail"]) for entry in found]

@@ -167,8 +167,20 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
 
 def _contracts(settings: Settings) -> Iterator[Finding]:
     from tidegate.contracts.registry import load_registry
+    from tidegate.contracts.snapshots import Snapshots
+    from tidegate.operations.contract_check import check
 
-    found = sorted(contract.name for contract in load_registry(settings.contracts, settings.root))
+    registry = load_registry(settings.contracts, settings.root)
+    found = sorted(contract.name for contract in registry)
+    problems = [
+        problem
+        for contract in (check(registry, Snapshots.of_package(settings.contracts)) if found else ())
+        for problem in contract.problems
+    ]
+    for problem in problems:
+        yield Finding("contracts", WARN, problem, "`tidegate contracts check` tells the same.")
+    if problems:
+        return
     if found:
         yield Finding("contracts", OK, f"{len(found)} in {settings.contracts}: {', '.join(found)}")
     else:

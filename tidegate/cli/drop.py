@@ -51,6 +51,7 @@ def drop(
     from tidegate.objects import open_store
     from tidegate.operations.drop import doubts, plan_drop
     from tidegate.operations.drop import drop as operation
+    from tidegate.operations.running import running
     from tidegate.settings import load_settings
 
     settings = load_settings()
@@ -77,6 +78,10 @@ def drop(
         seconds = time.monotonic() - began
         told = f"Uploaded {_count(len(created))} ({size}) to {store.url} in {seconds:.1f} s."
         out.print(told, soft_wrap=True)
+        if running(settings) is None:
+            out.print(
+                "Tidegate does not run here: what was uploaded is taken up once it does.", soft_wrap=True
+            )
     if plan.passed_over:
         out.print(f"{_count(len(plan.passed_over))} passed over: hidden, or named like an unfinished upload.")
 

@@ -33,7 +33,9 @@ class BatchSummary:
             if state == "loaded":
                 rows = sum(e.rows_loaded or 0 for e in self.entries if e.state == state)
                 bad = sum(e.rows_rejected or 0 for e in self.entries if e.state == state)
-                text += f" ({rows:,} rows" + (f", {bad:,} rejected)" if bad else ")")
+                text += f" ({rows:,} {'row' if rows == 1 else 'rows'}" + (
+                    f", {bad:,} rejected)" if bad else ")"
+                )
             parts.append(text)
         return f"{count_of(len(self.entries))}: {', '.join(parts)}."
 
