@@ -124,7 +124,17 @@ def test_held_rows_are_shown_with_line_and_reason() -> None:
     whole = run("quarantine", "show", WHOLE).stdout
     assert "held as a whole (header)" in whole
     nothing = run("quarantine", "show", ROWS, "--discarded")
-    assert (nothing.exit_code, nothing.stdout) == (0, f"Nothing of {ROWS} was discarded.\n")
+    assert (nothing.exit_code, nothing.stdout) == (0, f"Nothing of {ROWS} was discarded: it is loaded.\n")
+
+
+@pytest.mark.parametrize("command", ["redrive", "discard"])
+def test_what_is_not_held_is_told_with_its_state(root: Path, command: str) -> None:
+    project = open_project(root)
+    drop(project, "nowhere/notes.txt", "x\n")
+    project.close()
+    reason = ["--reason", "Not wanted."] if command == "discard" else []
+    told = run("quarantine", command, "--object", "nowhere/notes.txt", *reason).stdout
+    assert told.endswith("Nothing of nowhere/notes.txt is held: it is unmatched.\n")
 
 
 def test_what_is_shown_says_how_much_is_left_out_and_stays_in_its_lines(root: Path) -> None:

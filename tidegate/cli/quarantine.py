@@ -189,7 +189,7 @@ def redrive(  # noqa: PLR0913, PLR0917 - every option narrows
     else:
         plan = operation.redrive(project, selection, "tidegate quarantine redrive")
     _print_plan(plan, "would be taken up" if dry_run else "taken up", output, changed=not dry_run)
-    if rule and not plan.held and not plan.skipped and output is Output.TABLE:
+    if (rule or object_) and not plan.held and not plan.skipped and output is Output.TABLE:
         console().print(_nothing(project, selection), soft_wrap=True)
 
 
@@ -226,7 +226,7 @@ def discard(  # noqa: PLR0913, PLR0917 - every option narrows
     else:
         plan = operation.discard(project, selection, by=_user(), reason=reason)
     _print_plan(plan, "would be discarded" if dry_run else "discarded", output, changed=not dry_run)
-    if rule and not plan.held and not plan.skipped and output is Output.TABLE:
+    if (rule or object_) and not plan.held and not plan.skipped and output is Output.TABLE:
         console().print(_nothing(project, selection), soft_wrap=True)
 
 
@@ -331,13 +331,15 @@ def _shown_document(one: Held, records: list[HeldRecord]) -> dict[str, Any]:
 
 
 def _nothing(project: Project, selection: Selection) -> str:
-    """That nothing was found, and when it may be for the rule, which rules there are."""
+    """That nothing was found, and what may be the cause: the object's state, or the rules that there are."""
+    from tidegate.ledger import queries
     from tidegate.operations.quarantine import rules
 
     of = f" of {selection.object}" if selection.object else ""
     said = f"Nothing{of} {'was discarded' if selection.discarded else 'is held'}"
     if selection.rule is None:
-        return f"{said}."
+        entries = project.ledger.ask(queries.by_name, selection.object) if selection.object else []
+        return f"{said}: it is {entries[-1].state}." if entries else f"{said}."
     there = ", ".join(map(shortened, rules(project, selection)))
     return f"{said} for the rule {selection.rule}. " + (
         f"There is: {there}." if there else "Nor for another."
