@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_settings import (
@@ -19,6 +20,9 @@ from pydantic_settings import (
 )
 
 from tidegate.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 FILE_NAME = "tidegate.toml"
 
@@ -215,8 +219,19 @@ def load_settings(root: Path | None = None) -> Settings:
 
 def _explain(error: ValidationError, path: Path) -> str:
     lines = [f"The settings can't be used ({path} and TIDEGATE_… variables):"]
-    lines.extend(f"  {_name(problem['loc'])}: {problem['msg']}" for problem in error.errors())
+    lines.extend(f"  {_name(problem['loc'])}: {_said(problem)}" for problem in error.errors())
     return "\n".join(lines)
+
+
+def _said(problem: ErrorDetails) -> str:
+    if problem["type"] != "extra_forbidden":
+        return problem["msg"]
+    *groups, name = problem["loc"]
+    fields = Settings.model_fields
+    for group in groups:
+        fields = getattr(fields[str(group)].annotation, "model_fields", {})
+    near = get_close_matches(str(name), fields, n=1)
+    return "There is no such setting." + (f" Is it {_name((*groups, near[0]))}?" if near else "")
 
 
 def _name(location: tuple[Any, ...]) -> str:
