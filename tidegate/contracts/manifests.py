@@ -19,6 +19,13 @@ def manifest_key(pattern: str, key: str) -> str:
     return _PLACE.sub(lambda place: values[place[1]], pattern)
 
 
+def manifest_beginnings(pattern: str, beginnings: Sequence[str]) -> list[str]:
+    """Texts that manifests' keys begin with, given what the keys begin with that they tell of."""
+    text = _PLACE.split(pattern, maxsplit=1)[0]
+    # A stem may end before the beginning of its key does, but not before its name.
+    return [text] if text else [one[: one.rfind("/") + 1] for one in beginnings]
+
+
 def is_manifest(pattern: str, globs: Sequence[str], key: str) -> bool:
     """Whether `key` is the manifest of a key that one of `globs` matches."""
     # Odd parts are the names of places.

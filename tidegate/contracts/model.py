@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.contracts.columns import Columns, Parse
 from tidegate.contracts.dialect import DETECT, Dialect
 from tidegate.contracts.keys import KeyPattern
-from tidegate.contracts.manifests import is_manifest, manifest_key
+from tidegate.contracts.manifests import is_manifest, manifest_beginnings, manifest_key
 from tidegate.contracts.policies import Append, Budget, ControlTotals, LoadPolicy, Lookup
 from tidegate.errors import ContractError
 
@@ -100,6 +100,14 @@ class Contract:
         """Whether `key` is where the manifest of an object of this dataset lies."""
         pattern = self.totals.manifest if self.totals is not None else None
         return pattern is not None and is_manifest(pattern, self.keys, key)
+
+    @property
+    def manifest_beginnings(self) -> list[str]:
+        """Texts of which each manifest's key begins with one; none without manifests."""
+        pattern = self.totals.manifest if self.totals is not None else None
+        return (
+            [] if pattern is None else manifest_beginnings(pattern, [one.beginning for one in self.patterns])
+        )
 
     def manifest_key(self, key: str) -> str | None:
         """Where the manifest of `key` lies, below the landing; None when the contract asks for none."""

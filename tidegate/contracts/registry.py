@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tidegate.contracts.keys import Beginnings
 from tidegate.contracts.model import Contract
 from tidegate.contracts.places import explain, line_of, place_of
 from tidegate.contracts.policies import Lookup
@@ -45,6 +46,9 @@ class Registry:
                     place = self.place(contract.name, ("enrich", number, "dataset"))
                     raise ContractError(f"{place}: {msg}" if place else msg)
         self._refuse_circles()
+        all_of = self._contracts.items()
+        self._by_key = Beginnings((one.beginning, name) for name, of in all_of for one in of.patterns)
+        self._by_manifest = Beginnings((one, name) for name, of in all_of for one in of.manifest_beginnings)
 
     def _refuse_circles(self) -> None:
         """Datasets that look up each other would wait for each other."""
@@ -88,11 +92,13 @@ class Registry:
 
     def match(self, key: str) -> list[Contract]:
         """The contracts whose patterns match `key` (below the landing); one, when all is well."""
-        return [contract for contract in self if contract.matches(key)]
+        may_match = (self._contracts[name] for name in self._by_key.of(key))
+        return [contract for contract in may_match if contract.matches(key)]
 
     def manifest_of(self, key: str) -> Contract | None:
         """The contract among whose manifests `key` (below the landing) is."""
-        return next((contract for contract in self if contract.has_manifest(key)), None)
+        may_match = (self._contracts[name] for name in self._by_manifest.of(key))
+        return next((contract for contract in may_match if contract.has_manifest(key)), None)
 
     @property
     def references(self) -> frozenset[str]:
