@@ -98,6 +98,17 @@ def golden(name: str, shown: str) -> None:
     assert plain == path.read_text()
 
 
+def test_check_warns_of_contracts_that_match_one_key(contracts: Contracts) -> None:
+    copy = CONTRACT.replace("orders", "others").replace("others/*.csv", "**/2026-*.csv")
+    (contracts.folder / "others.py").write_text(copy)
+    done = run("check", "--write")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith("Warning: ")
+    assert "orders and others both match keys such as 'orders/2026-.csv'" in done.stderr
+    assert document("check")[0]["warnings"]
+    assert document("check")[1]["warnings"] == []
+
+
 def test_check_records_holds_and_says_what_to_do(contracts: Contracts) -> None:
     first = run("check")
     assert first.exit_code == 1
@@ -105,7 +116,14 @@ def test_check_records_holds_and_says_what_to_do(contracts: Contracts) -> None:
     assert document("check", "--write")[0]["recorded"] is True
     assert (contracts.folder / "_versions" / "orders" / "1.0.0.json").exists()
     assert document("check") == [
-        {"dataset": "orders", "version": "1.0.0", "ok": True, "recorded": False, "problems": []}
+        {
+            "dataset": "orders",
+            "version": "1.0.0",
+            "ok": True,
+            "recorded": False,
+            "problems": [],
+            "warnings": [],
+        }
     ]
 
     contracts.write(CONTRACT.replace("ge=1)", "ge=2)"))

@@ -92,6 +92,7 @@ def check(
                     "ok": not one.problems,
                     "recorded": one.recorded,
                     "problems": one.problems,
+                    "warnings": one.warnings,
                 }
                 for one in found
             ]
@@ -105,6 +106,8 @@ def check(
         for one in found:
             for problem in one.problems:
                 typer.echo(problem, err=True)
+            for warning in one.warnings:
+                typer.echo(f"Warning: {warning}", err=True)
     if any(one.problems for one in found):
         raise typer.Exit(FAILED)
 

@@ -175,7 +175,7 @@ def _contracts(settings: Settings) -> Iterator[Finding]:
     problems = [
         problem
         for contract in (check(registry, Snapshots.of_package(settings.contracts)) if found else ())
-        for problem in contract.problems
+        for problem in (*contract.problems, *contract.warnings)
     ]
     for problem in problems:
         yield Finding("contracts", WARN, problem, "`tidegate contracts check` tells the same.")

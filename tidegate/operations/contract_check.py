@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tidegate.contracts import Merge
 from tidegate.contracts.changes import Change, changes, next_version
 from tidegate.contracts.describe import describe
+from tidegate.contracts.overlaps import shared_key
 from tidegate.contracts.snapshots import numbers
 from tidegate.contracts.validity import unknown
 from tidegate.errors import ContractError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tidegate.contracts import Contract
     from tidegate.contracts.registry import Registry
     from tidegate.contracts.snapshots import Snapshots
 
 _SHOWN = 5
+_MOST_OVERLAPS = 20
 
 
 @dataclass
@@ -28,6 +33,8 @@ class Checked:
     version: str
     #: each a sentence that says where, what and what to do
     problems: list[str] = field(default_factory=list)
+    #: each a sentence about what may be meant so
+    warnings: list[str] = field(default_factory=list)
     #: whether its version was recorded by this very call
     recorded: bool = False
 
@@ -37,10 +44,13 @@ def check(registry: Registry, snapshots: Snapshots, *, write: bool = False) -> l
 
     Nothing is recorded of a contract that has a problem, nor over what is recorded.
     """
-    return [
-        _check(contract, registry, snapshots, write=write)
+    found = {
+        contract.name: _check(contract, registry, snapshots, write=write)
         for contract in sorted(registry, key=lambda one: one.name)
-    ]
+    }
+    for dataset, warning in islice(_overlaps(registry), _MOST_OVERLAPS):
+        found[dataset].warnings.append(warning)
+    return [*found.values()]
 
 
 def current(contract: Contract, registry: Registry) -> dict[str, Any]:
@@ -48,6 +58,52 @@ def current(contract: Contract, registry: Registry) -> dict[str, Any]:
     from tidegate.stages.schema import table_columns
 
     return describe(contract, table_columns(contract, registry))
+
+
+def _overlaps(registry: Registry) -> Iterator[tuple[str, str]]:
+    """Datasets with a key that the patterns of another match, too, and what to do about it."""
+    told: set[tuple[str, str]] = set()
+    for one, two in _alike(registry):
+        pair = (min(one.dataset, two.dataset), max(one.dataset, two.dataset))
+        if one.dataset == two.dataset or pair in told:
+            continue
+        key = shared_key(one.glob, two.glob)
+        # Of a manifest, the pattern is not all that counts.
+        if key is not None and {*pair} <= {contract.name for contract in registry.match(key)}:
+            told.add(pair)
+            yield pair[0], _OVERLAP.format(place=registry.place(pair[0], ("keys",)), pair=pair, key=key)
+
+
+_OVERLAP = (
+    "{place}: {pair[0]} and {pair[1]} both match keys such as {key!r}, and such an object is unmatched. "
+    "Make their patterns exclude each other."
+)
+
+
+class _Pattern(NamedTuple):
+    beginning: str
+    ending: str
+    glob: str
+    dataset: str
+
+
+def _alike(registry: Registry) -> Iterator[tuple[_Pattern, _Pattern]]:
+    """Pairs of patterns whose keys may begin and end alike: few, even of thousands of contracts."""
+    patterns = sorted(
+        _Pattern(one.beginning, _ending(one.glob), one.glob, of.name)
+        for of in registry
+        for one in of.patterns
+    )
+    for number, one in enumerate(patterns):
+        for two in islice(patterns, number + 1, None):
+            if not two.beginning.startswith(one.beginning):
+                break
+            if one.ending.endswith(two.ending) or two.ending.endswith(one.ending):
+                yield one, two
+
+
+def _ending(glob: str) -> str:
+    return glob[max(glob.rfind("*"), glob.rfind("?")) + 1 :]
 
 
 def _unkept_columns(contract: Contract, registry: Registry) -> list[str]:

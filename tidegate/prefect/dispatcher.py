@@ -170,7 +170,7 @@ class Process:
         if not list(registry):
             return
         for contract in check(registry, Snapshots.of_package(self.project.settings.contracts)):
-            for problem in contract.problems:
+            for problem in (*contract.problems, *contract.warnings):
                 log.warning("%s", problem, extra={"action": "contract_problem"})
 
     def _watched(self) -> Sources:
