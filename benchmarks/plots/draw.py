@@ -124,7 +124,7 @@ def draw_beside(results: dict[str, dict], target: Path) -> None:
 
 
 def number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 def readable(name: str) -> str:
