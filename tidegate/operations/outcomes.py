@@ -29,6 +29,8 @@ _EVENT_OF = {
     Outcome.SUPERSEDED: EventType.SUPERSEDED,
     Outcome.DUPLICATE: EventType.DUPLICATED,
 }
+#: Outcomes of objects that are superseded once a newer one stands in their place.
+_GIVE_WAY = {Outcome.LOADED, Outcome.QUARANTINED}
 #: Outcomes after which an older object of the same place is not loaded any more.
 _STAND = {Outcome.LOADED, Outcome.DUPLICATE}
 
@@ -54,7 +56,7 @@ def tell(
         stands = result if result.retained is None else result.retained
         if holders[result.object_id].state == "superseded":
             continue  # a newer one took the place of its rows, and told so, before this run could tell
-        if stands.replaced_by is not None:
+        if stands.replaced_by is not None and stands.outcome in _GIVE_WAY:
             data = _data(stands, contract, "") | {"reason": _why(stands), "others": [stands.replaced_by]}
             data.pop("committed_at", None)
             events.append(_event(one, EventType.SUPERSEDED, data))
