@@ -9,6 +9,7 @@ import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: How long a child that has nothing to do may take to end.
 _LEAVE_SECONDS = 5.0
+#: How long a child that imports keeps others from beginning to.
+_IMPORT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,8 @@ class Children:
         self._busy: list[Child] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self._guards: set[asyncio.Task[None]] = set()
-        self._waiting: list[tuple[Launch, asyncio.Future[Child]]] = []
+        #: who waits: the child that starts for it, and the one that it is given instead
+        self._waiting: list[tuple[Child, asyncio.Future[Child]]] = []
         # Imports take one processor each: all at once, they would hold up each other and the runs.
         self._importing = asyncio.Semaphore(max(1, (os.cpu_count() or 1) // 2))
 
@@ -191,34 +195,40 @@ class Children:
     async def _first_free(self, child: Child) -> Child:
         """This child once it is ready, or one like it that is given back before."""
         freed: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
-        waiting = (child.launch, freed)
+        waiting = (child, freed)
         assert child.starting is not None  # noqa: S101 - set when it is made
         self._waiting.append(waiting)
         try:
             either: list[asyncio.Future[Any]] = [child.starting, freed]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not freed.done():
-                await child.starting
-                return child
+            if freed.done():
+                return freed.result()
+            await child.starting
         except BaseException:
-            self.retire(child)
             if freed.done():
                 self.give_back(freed.result())
+            else:
+                self.retire(child)
             raise
         finally:
             self._waiting.remove(waiting)
-        self._busy.remove(child)
-        self._idle.append(child)
-        return freed.result()
+        return child
 
     def give_back(self, child: Child) -> None:
-        """Have it run others: the one that has waited longest for a child like it, or what comes."""
-        for launch, freed in self._waiting:
-            if launch == child.launch and not freed.done():
-                freed.set_result(child)
-                return
+        """Have it run others: what has waited longest for a child like it, or what comes."""
         self._busy.remove(child)
         self._idle.insert(0, child)
+        self._offer(child)
+
+    def _offer(self, child: Child) -> None:
+        """Give an idle child to who waits for one like it; the one that is waited for is idle then."""
+        for awaited, freed in self._waiting:
+            if awaited.launch == child.launch and not freed.done() and awaited in self._busy:
+                self._idle.remove(child)
+                self._idle.append(awaited)
+                self._busy[self._busy.index(awaited)] = child
+                freed.set_result(child)
+                return
 
     def retire(self, child: Child) -> None:
         """Have it end; it is no longer one of the pool's."""
@@ -245,17 +255,28 @@ class Children:
     def _begin(self, launch: Launch) -> Child:
         child = Child(launch)
         child.starting = asyncio.create_task(self._start(child))
-        child.starting.add_done_callback(self._started)
+        child.starting.add_done_callback(partial(self._started, child))
         self._remember(self._guards, self._guard(child))
         return child
 
     async def _start(self, child: Child) -> None:
         async with self._importing:
-            await child.start()
+            starting = asyncio.create_task(child.start())
+            try:
+                # One that hangs must not hold up all others.
+                await asyncio.wait([starting], timeout=_IMPORT_SECONDS)
+            except asyncio.CancelledError:
+                starting.cancel()
+                raise
+        await starting
 
-    def _started(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()):
+    def _started(self, child: Child, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        if error := task.exception():
             self._logger.error("%s", error)
+        elif child in self._idle:
+            self._offer(child)
 
     def _make_room(self) -> None:
         if self._idle and len(self._idle) + len(self._busy) >= self._size:

@@ -141,4 +141,5 @@ for path in sorted(Path(sys.argv[1]).glob("*.json")):
     if not found.get("quick") and "environment" in found:
         draw(found, path.with_suffix(".svg"))
         full[found["case"]] = found
-draw_beside(full, Path(sys.argv[1]) / "beside.svg")
+if any(full[case]["ratios"] for case in WORK if case in full):
+    draw_beside(full, Path(sys.argv[1]) / "beside.svg")

@@ -20,7 +20,7 @@ from tidegate.errors import (
 )
 from tidegate.events import EventType, ObjectUploaded, Via
 from tidegate.ledger import Batch, queries
-from tidegate.operations import backfill, ingest
+from tidegate.operations import backfill, ingest, outcomes
 from tidegate.operations.project import Project, open_project
 from tidegate.operations.reconcile import reconcile
 from tidegate.operations.record import record_uploads
@@ -351,9 +351,7 @@ def test_an_object_that_committed_before_its_third_crash_is_loaded(
 
 def test_an_object_on_which_three_runs_died_is_held(project: Project) -> None:
     obj = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
-    for run_id in ("one", "two", "three"):
-        ingest.claim(project, "shops", run_id)
-        project.ledger.release(run_id, "It was killed.")
+    die_on(project, "one", "two", "three")
     assert run(project, "shops")
     assert state(project, obj)[0] == "quarantined"
     assert "3 runs died" in state(project, obj)[1]
@@ -434,14 +432,66 @@ def test_a_wrong_file_that_comes_after_a_newer_one_is_superseded(project: Projec
 
 def test_a_file_on_which_runs_died_makes_room_for_the_one_that_takes_its_place(project: Project) -> None:
     held = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
-    for run_id in ("one", "two", "three"):
-        ingest.claim(project, "shops", run_id)
-        project.ledger.release(run_id, "It was killed.")
+    die_on(project, "one", "two", "three")
     run(project, "shops")
     assert state(project, held)[0] == "quarantined"
     drop(project, "shops/shops.csv", "shop,city\nB,Berlin\n")
     run(project, "shops")
     assert state(project, held)[0] == "superseded"
+
+
+def die_on(project: Project, *run_ids: str) -> None:
+    for run_id in run_ids:
+        ingest.claim(project, "shops", run_id)
+        project.ledger.release(run_id, "It was killed.")
+
+
+def test_a_file_that_is_given_up_after_a_newer_one_was_loaded_is_superseded(project: Project) -> None:
+    held = drop(project, "shops/shops.csv", "shop,city\nA,Aachen\n")
+    die_on(project, "one")
+    newer = drop(project, "shops/shops.csv", "shop,city\nB,Berlin\n")
+    run(project, "shops")
+    die_on(project, "two", "three")
+    run(project, "shops")
+    assert [state(project, obj)[0] for obj in (held, newer)] == ["superseded", "loaded"]
+    assert "3 runs died" in state(project, held)[1]
+
+
+def test_a_file_whose_rows_stand_is_not_superseded_by_its_duplicate(project: Project) -> None:
+    text = "shop,city\nA,Aachen\n"
+    one = drop(project, "shops/shops.csv", text, seconds_ago=60)
+    run(project, "shops")
+    project.ledger.reopen({one.object_id: "shops"}, clock.now(), requested_by="test", states=["loaded"])
+    die_on(project, "one", "two", "three")
+    run(project, "shops")
+    two = drop(project, "shops/shops.csv", text)
+    run(project, "shops")
+    assert [state(project, obj)[0] for obj in (one, two)] == ["quarantined", "duplicate"]
+    project.ledger.reopen({one.object_id: "shops"}, clock.now(), requested_by="test", states=["quarantined"])
+    die_on(project, "four", "five", "six")
+    run(project, "shops")
+    assert [state(project, obj)[0] for obj in (one, two)] == ["quarantined", "duplicate"]
+    assert rows(project, "SELECT shop FROM shops") == [("A",)]
+
+
+def test_a_file_held_while_a_newer_one_is_loaded_beside_it_is_superseded(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = drop(project, "shops/shops.csv", "city\nAachen\n")
+    batch = ingest.claim(project, "shops", "first")
+    tell = outcomes.tell
+    newer: list[ObjectVersion] = []
+
+    def tell_late(*args: Any, **options: Any) -> None:
+        if not newer:
+            newer.append(drop(project, "shops/shops.csv", "shop,city\nB,Berlin\n"))
+            run(project, "shops", "second")
+        tell(*args, **options)
+
+    monkeypatch.setattr(outcomes, "tell", tell_late)
+    carry_through(project, batch)
+    ingest.finish(project, batch, None)
+    assert [state(project, obj)[0] for obj in (held, *newer)] == ["superseded", "loaded"]
 
 
 @pytest.mark.parametrize("dataset", ["orders", "shops"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandera.polars as pa
 import pytest
 from hypothesis import given
@@ -11,11 +13,16 @@ from tidegate.contracts import Contract, ControlTotals
 from tidegate.contracts.keys import KeyPattern
 from tidegate.contracts.overlaps import shared_key
 from tidegate.contracts.registry import Registry
+from tidegate.contracts.snapshots import Snapshots
+from tidegate.operations.contract_check import check
 
 GLOBS = st.lists(st.sampled_from(["**/", "**", "*", "?", "a", "b", "/", ".csv"]), min_size=1, max_size=7).map(
     "".join
 )
 KEYS = st.text("ab/.csv", max_size=8)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Row(pa.DataFrameModel):
@@ -77,3 +84,13 @@ def test_of_many_contracts_that_of_a_manifest_is_found(pairs: list[tuple[str, st
     contracts = {f"d{number}": contract(f"d{number}", [glob], to) for number, (glob, to) in enumerate(pairs)}
     found = Registry(contracts).manifest_of(key)
     assert found == next((one for one in contracts.values() if one.has_manifest(key)), None)
+
+
+def test_of_many_patterns_those_with_a_shared_key_are_told(tmp_path: Path) -> None:
+    globs = {"one": "x**/y", "two": "xy", "three": "z/*.csv", "four": "z/?.csv", "five": "other/*"}
+    registry = Registry({name: contract(name, [glob]) for name, glob in globs.items()})
+    told = {one.dataset: one.warnings for one in check(registry, Snapshots(tmp_path))}
+    assert "both match keys such as 'xy'" in told["one"][0]
+    assert "both match keys such as 'z/x.csv'" in told["four"][0]
+    assert [name for name, warnings in told.items() if warnings] == ["four", "one"]
+    assert not any(one.warnings for one in check(registry, Snapshots(tmp_path), overlaps=False))

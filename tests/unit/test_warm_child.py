@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from prefect_warm.children import Child, Children, ChildStartError
@@ -103,9 +104,53 @@ def test_children_of_which_none_is_wanted_end_before_they_have_begun(tmp_path: P
         children = Children(4, logging.getLogger(__name__))
         launch = configuration(tmp_path).launch()
         waits = [asyncio.create_task(children.take(launch)) for _ in range(3)]
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.2)
+        assert len(psutil.Process().children()) == 1
         await asyncio.wait_for(children.close(), 20)
         ends = await asyncio.gather(*waits, return_exceptions=True)
         assert [type(end) for end in ends] == [asyncio.CancelledError] * 3
+        assert psutil.Process().children() == []
+
+    asyncio.run(live())
+
+
+def test_a_child_that_hangs_does_not_hold_up_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prefect_warm.children._IMPORT_SECONDS", 0.1)
+    (tmp_path / "hangs.py").write_text("import threading; threading.Event().wait()")
+
+    async def live() -> None:
+        children = Children(2, logging.getLogger(__name__))
+        hanging = asyncio.create_task(children.take(configuration(tmp_path, "hangs").launch()))
+        await asyncio.sleep(0)
+        try:
+            child = await asyncio.wait_for(children.take(configuration(tmp_path).launch()), 30)
+            assert not child.ended
+            assert not hanging.done()
+        finally:
+            await children.close()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+
+    asyncio.run(live())
+
+
+def test_a_run_that_waits_takes_an_idle_child_that_is_ready_first(tmp_path: Path) -> None:
+    """The child that was begun for an earlier run, which took another, is ready first."""
+
+    async def live() -> None:
+        children = Children(3, logging.getLogger(__name__))
+        launch = configuration(tmp_path).launch()
+        try:
+            first = await children.take(launch)
+            early = asyncio.create_task(children.take(launch))
+            await asyncio.sleep(0)
+            late = asyncio.create_task(children.take(launch))
+            await asyncio.sleep(0)
+            begun = [child for child, _ in children._waiting]
+            children.give_back(first)
+            assert await early is first
+            assert await late is begun[0]
+        finally:
+            await children.close()
 
     asyncio.run(live())

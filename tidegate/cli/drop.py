@@ -78,7 +78,7 @@ def drop(
         seconds = time.monotonic() - began
         told = f"Uploaded {_count(len(created))} ({size}) to {store.url} in {seconds:.1f} s."
         out.print(told, soft_wrap=True)
-        if running(settings) is None:
+        if settings.landing_dir is not None and running(settings) is None:
             out.print(
                 "Tidegate does not run here: what was uploaded is taken up once it does.", soft_wrap=True
             )

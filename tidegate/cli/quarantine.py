@@ -333,13 +333,14 @@ def _shown_document(one: Held, records: list[HeldRecord]) -> dict[str, Any]:
 def _nothing(project: Project, selection: Selection) -> str:
     """That nothing was found, and what may be the cause: the object's state, or the rules that there are."""
     from tidegate.ledger import queries
-    from tidegate.operations.quarantine import rules
+    from tidegate.operations.quarantine import Selection, rules
 
     of = f" of {selection.object}" if selection.object else ""
     said = f"Nothing{of} {'was discarded' if selection.discarded else 'is held'}"
     if selection.rule is None:
-        entries = project.ledger.ask(queries.by_name, selection.object) if selection.object else []
-        return f"{said}: it is {entries[-1].state}." if entries else f"{said}."
+        states = {one.state for one in project.ledger.ask(queries.by_name, selection.object or "")}
+        alone = selection == Selection(object=selection.object, discarded=selection.discarded)
+        return f"{said}: it is {states.pop()}." if alone and len(states) == 1 else f"{said}."
     there = ", ".join(map(shortened, rules(project, selection)))
     return f"{said} for the rule {selection.rule}. " + (
         f"There is: {there}." if there else "Nor for another."

@@ -123,14 +123,17 @@ def by_id(connection: Connection, object_ids: Sequence[str]) -> dict[str, Object
     }
 
 
-def quarantined(connection: Connection, dataset: str, keys: Sequence[str] | None = None) -> list[ObjectEntry]:
-    """Quarantined objects of a dataset, of all keys or of these; cheap where there are none."""
-    found: list[ObjectEntry] = []
-    for kind in _kinds(connection, dataset, ["quarantined"]):
-        narrows = [[objects.c.key.in_(chunk)] for chunk in chunks(keys)] if keys is not None else [[]]
-        for narrow in narrows:
-            found += entries(connection, select(objects).where(*kind, *narrow))
-    return found
+def versions_in_state(
+    connection: Connection, dataset: str, states: Sequence[str], keys: Sequence[str] | None = None
+) -> list[ObjectEntry]:
+    """A dataset's objects in these states, of all keys or of these; cheap where there are none."""
+    kinds = list(_kinds(connection, dataset, states))
+    if keys is None:
+        return [found for kind in kinds for found in entries(connection, select(objects).where(*kind))]
+    # By key alone: asked for the state as well, SQLite would look at all of the dataset in that state.
+    asked = [select(objects).where(objects.c.key.in_(chunk)) for chunk in (chunks(keys) if kinds else ())]
+    found = (one for query in asked for one in entries(connection, query))
+    return [one for one in found if one.dataset == dataset and one.state in states]
 
 
 def holders(connection: Connection, object_ids: Sequence[str]) -> dict[str, Holder]:

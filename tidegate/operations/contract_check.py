@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 _MOST_OVERLAPS = 20
+#: Pairs of patterns that are compared letter by letter, a millisecond each.
+_MOST_COMPARED = 2_000
 
 
 @dataclass
@@ -39,16 +41,19 @@ class Checked:
     recorded: bool = False
 
 
-def check(registry: Registry, snapshots: Snapshots, *, write: bool = False) -> list[Checked]:
+def check(
+    registry: Registry, snapshots: Snapshots, *, write: bool = False, overlaps: bool = True
+) -> list[Checked]:
     """Judge every contract; with `write`, record the versions that have no snapshot yet.
 
+    With `overlaps`, a key that several match is warned of, which may take seconds.
     Nothing is recorded of a contract that has a problem, nor over what is recorded.
     """
     found = {
         contract.name: _check(contract, registry, snapshots, write=write)
         for contract in sorted(registry, key=lambda one: one.name)
     }
-    for dataset, warning in islice(_overlaps(registry), _MOST_OVERLAPS):
+    for dataset, warning in islice(_overlaps(registry), _MOST_OVERLAPS if overlaps else 0):
         found[dataset].warnings.append(warning)
     return [*found.values()]
 
@@ -63,7 +68,10 @@ def current(contract: Contract, registry: Registry) -> dict[str, Any]:
 def _overlaps(registry: Registry) -> Iterator[tuple[str, str]]:
     """Datasets with a key that the patterns of another match, too, and what to do about it."""
     told: set[tuple[str, str]] = set()
-    for one, two in _alike(registry):
+    for number, (one, two) in enumerate(_alike(registry)):
+        if number == _MOST_COMPARED:
+            yield one.dataset, _NOT_ALL.format(most=_MOST_COMPARED)
+            return
         pair = (min(one.dataset, two.dataset), max(one.dataset, two.dataset))
         if one.dataset == two.dataset or pair in told:
             continue
@@ -77,6 +85,12 @@ def _overlaps(registry: Registry) -> Iterator[tuple[str, str]]:
 _OVERLAP = (
     "{place}: {pair[0]} and {pair[1]} both match keys such as {key!r}, and such an object is unmatched. "
     "Make their patterns exclude each other."
+)
+
+
+_NOT_ALL = (
+    "Many key patterns begin and end alike; {most:,} pairs of them were compared, and the others may match "
+    "the same keys."
 )
 
 
@@ -103,7 +117,9 @@ def _alike(registry: Registry) -> Iterator[tuple[_Pattern, _Pattern]]:
 
 
 def _ending(glob: str) -> str:
-    return glob[max(glob.rfind("*"), glob.rfind("?")) + 1 :]
+    ending = glob[max(glob.rfind("*"), glob.rfind("?")) + 1 :]
+    # ``**/`` may be nothing at all.
+    return ending.removeprefix("/") if glob.removesuffix(ending).endswith("**") else ending
 
 
 def _unkept_columns(contract: Contract, registry: Registry) -> list[str]:

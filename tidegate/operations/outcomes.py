@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from tidegate import clock
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tidegate.contracts import Contract
     from tidegate.ledger import Batch, ClaimedObject
     from tidegate.ledger.entries import ObjectEntry
+    from tidegate.objects import ObjectVersion
     from tidegate.operations.project import Project
     from tidegate.stages.model import Verdict
     from tidegate.warehouse import LoadOutcome
@@ -72,6 +74,9 @@ def tell(
             events.append(_event(one, EventType.RETAINED, data))
     events += _replaced(project, objects, results) + _overtaken(project, objects, results, contract)
     project.ledger.settle(events, project.references.latest)
+    # Another run may have told of a newer object while these were not known to be held.
+    held = [one.object_id for one in results if one.outcome is Outcome.QUARANTINED and one.retained is None]
+    _give_way(project, contract, held)
 
 
 def _waits(recorded_at: datetime, contract: Contract, verdict: Verdict | None) -> dict[str, object]:
@@ -119,7 +124,7 @@ def _replaced(
         newer = objects[by[entry.object_id].object_id]
         if entry.state != "superseded":
             reason = f"It was loaded; then {newer.object.url} took the place of its rows."
-            superseded.append(_superseded(entry, newer, reason))
+            superseded.append(_superseded(entry, newer.object, newer.correlation_id, reason))
     return superseded
 
 
@@ -140,29 +145,62 @@ def _overtaken(
     if not newest:
         return []
     keys = None if () in newest else [key for *_, key in newest]
-    held = project.ledger.ask(queries.quarantined, contract.name, keys)
+    held = project.ledger.ask(queries.versions_in_state, contract.name, ["quarantined"], keys)
     superseded = []
+    # What was held in a later try may have rows in the table still: a duplicate's are those.
+    stand = {other for result in results if result.outcome is Outcome.DUPLICATE for other in result.others}
     for entry in held:
         newer = newest.get(arena(contract.load, entry.object))
-        if newer is not None and newer_in_dataset(newer.object, entry.object):
-            reason = f"It was held: {entry.reason} Then {newer.object.url}, which is newer, was loaded."
-            superseded.append(_superseded(entry, newer, reason))
+        if newer is not None and entry.object_id not in stand:
+            superseded += _behind(entry, newer.object, newer.correlation_id)
     return superseded
 
 
-def _superseded(entry: ObjectEntry, newer: ClaimedObject, reason: str) -> Event:
+def _give_way(project: Project, contract: Contract, object_ids: Sequence[str]) -> None:
+    """Have those of these that are held be superseded by newer ones that are loaded already."""
+    held = [
+        entry
+        for entry in project.ledger.ask(queries.by_id, object_ids).values()
+        if entry.state == "quarantined"
+    ]
+    if not held:
+        return
+    places = {arena(contract.load, entry.object) for entry in held}
+    keys = None if () in places else [key for *_, key in places]
+    standing = project.ledger.ask(queries.versions_in_state, contract.name, ["loaded", "duplicate"], keys)
+    events = []
+    for entry in held:
+        rivals = [
+            one for one in standing if arena(contract.load, one.object) == arena(contract.load, entry.object)
+        ]
+        if rivals:
+            newest = reduce(lambda one, two: two if newer_in_dataset(two.object, one.object) else one, rivals)
+            events += _behind(entry, newest.object, newest.correlation_id)
+    project.ledger.append(events)
+
+
+def _behind(held: ObjectEntry, other: ObjectVersion, cause: str) -> list[Event]:
+    """That an object is not held any more, if the other one is newer."""
+    if not newer_in_dataset(other, held.object):
+        return []
+    return [
+        _superseded(held, other, cause, f"It was held: {held.reason} Then {other.url}, which is newer, came.")
+    ]
+
+
+def _superseded(entry: ObjectEntry, newer: ObjectVersion, cause: str, reason: str) -> Event:
     return Event(
-        id=event_id(EventType.SUPERSEDED, entry.object_id, "by", newer.object.object_id),
+        id=event_id(EventType.SUPERSEDED, entry.object_id, "by", newer.object_id),
         type=EventType.SUPERSEDED,
         time=clock.now(),
         subject=entry.url,
         dataset=entry.dataset,
         object_id=entry.object_id,
         correlation_id=entry.correlation_id,
-        causation_id=newer.correlation_id,
+        causation_id=cause,
         traceparent=entry.traceparent,
         attempt=entry.attempt,
-        data={"reason": reason, "others": [newer.object.object_id]},
+        data={"reason": reason, "others": [newer.object_id]},
     )
 
 
@@ -228,7 +266,13 @@ def give_up(project: Project, batch: Batch, done: set[str]) -> set[str]:
             for one in lost
         ]
     )
-    return {one.object.object_id for one in lost}
+    given_up = {one.object.object_id for one in lost}
+    if given_up:
+        # What a backfill died on has its rows in the table still.
+        commits = project.warehouse.commits(list(given_up))
+        stand = {id_ for id_, one in commits.items() if one.outcome is Outcome.LOADED and not one.replaced_by}
+        _give_way(project, project.registry[batch.dataset], list(given_up - stand))
+    return given_up
 
 
 def _data(result: LoadOutcome, contract: Contract, rule: str) -> dict[str, object]:

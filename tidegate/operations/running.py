@@ -139,12 +139,18 @@ def tell_ready(settings: Settings, name: str) -> None:
     path.write_text(str(os.getpid()))
 
 
-def is_ready(settings: Settings, name: str, pid: int) -> bool:
-    """Whether the process of this name with this pid has told that it does its work."""
+def is_ready(settings: Settings, name: str, pid: int, seconds: float = 0.0) -> bool:
+    """Whether the process of this name with this pid told so long ago that it does its work."""
+    sign = _sign(settings, name)
     try:
-        return _sign(settings, name).read_text() == str(pid)
+        return sign.read_text() == str(pid) and time.time() - sign.stat().st_mtime >= seconds
     except FileNotFoundError:
         return False
+
+
+def forget_ready(settings: Settings, name: str) -> None:
+    """Have no process of this name be ready: pids are used again."""
+    _sign(settings, name).unlink(missing_ok=True)
 
 
 def _sign(settings: Settings, name: str) -> Path:

@@ -169,8 +169,10 @@ class Process:
         registry = self.project.registry
         if not list(registry):
             return
-        for contract in check(registry, Snapshots.of_package(self.project.settings.contracts)):
-            for problem in (*contract.problems, *contract.warnings):
+        for contract in check(
+            registry, Snapshots.of_package(self.project.settings.contracts), overlaps=False
+        ):
+            for problem in contract.problems:
                 log.warning("%s", problem, extra={"action": "contract_problem"})
 
     def _watched(self) -> Sources:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tidegate.errors import NotReadyError, ServerUnavailableError
-from tidegate.operations.running import MARK_VARIABLE, is_ready, log_dir
+from tidegate.operations.running import MARK_VARIABLE, forget_ready, is_ready, log_dir
 from tidegate.prefect.api import PrefectApi
 from tidegate.prefect.deployments import FILE_NAME, Deployments
 from tidegate.prefect.environment import prefect_environment, server_variables
@@ -37,6 +37,9 @@ _SMALL_PIECES = {"POLARS_IDEAL_MORSEL_SIZE": "20000", "POLARS_JOIN_SAMPLE_LIMIT"
 _DEPLOY_IMPORTS = ("prefect.cli.deploy._commands", "prefect.client.orchestration")
 #: Seconds beyond the runs' grace time in which the worker reports how they ended.
 _LAST_WORDS = 10.0
+#: Seconds in which a source finds that what it was told to watch is not there.
+_FIRST_LOOK_SECONDS = 1.0
+_MOST_DOUBLINGS = 3
 
 
 class Programs:
@@ -68,6 +71,7 @@ class Programs:
         """The processes to keep alive."""
         dispatcher = self._program(DISPATCHER, "tidegate.prefect.dispatcher", ready=self._dispatches)
         self._dispatcher = Child(dispatcher, changed)
+        forget_ready(self._settings, DISPATCHER)
         children = [self._dispatcher, Child(self._worker(), changed)]
         if self._port is not None:
             self._server = Child(self._prefect_server(self._port), changed)
@@ -179,9 +183,13 @@ class Programs:
             raise ServerUnavailableError(msg)
 
     async def _dispatches(self) -> None:
-        """Return when contracts and settings are read and the sources are open."""
-        pid = self._dispatcher.pid if self._dispatcher else None
-        if pid is not None and not is_ready(self._settings, DISPATCHER, pid):
+        """Return when contracts and settings are read, and the sources have had a moment to look."""
+        child = self._dispatcher
+        if child is None or (pid := child.pid) is None:
+            return
+        # Who died before has to prove itself for longer.
+        seconds = _FIRST_LOOK_SECONDS * 2 ** min(child.restarts, _MOST_DOUBLINGS)
+        if not is_ready(self._settings, DISPATCHER, pid, seconds):
             msg = "It reads contracts and settings."
             raise NotReadyError(msg)
 
