@@ -76,6 +76,6 @@ def interleaved(rounds: int, candidates: Mapping[str, Callable[[int], None]]) ->
 
 
 def line_through(points: Mapping[float, float], at: float) -> float:
-    """The value at `at` of the straight line that lies nearest to the points."""
+    """The value at `at` of the straight line that lies nearest to the points and does not fall."""
     slope, start = statistics.linear_regression(list(points), list(points.values()))
-    return start + slope * at
+    return start + slope * at if slope > 0 else statistics.mean(points.values())

@@ -267,6 +267,8 @@ class Children:
                 await asyncio.wait([starting], timeout=_IMPORT_SECONDS)
             except asyncio.CancelledError:
                 starting.cancel()
+                # A process that is just being made ends with it.
+                await asyncio.wait([starting])
                 raise
         await starting
 
@@ -309,4 +311,5 @@ class Children:
             # It would go on importing for seconds before it heard that nobody wants it.
             child.kill()
             child.starting.cancel()
+            await asyncio.wait([child.starting])
         await child.leave()

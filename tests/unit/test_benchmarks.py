@@ -99,6 +99,7 @@ def test_every_other_round_runs_in_reverse() -> None:
 
 def test_an_estimate_lies_on_the_line_through_the_points() -> None:
     assert line_through({0: 1.0, 10: 2.0, 20: 3.0}, 100) == pytest.approx(11.0)
+    assert line_through({0: 3.0, 10: 2.0, 20: 1.0}, 100) == pytest.approx(2.0), "noise is no gain"
 
 
 def example() -> Result:
