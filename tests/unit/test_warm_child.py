@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,21 @@ from prefect_warm.children import Child, Children, ChildStartError
 from prefect_warm.configuration import WarmJobConfiguration
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more, children import side by side, and which is ready first is anyone's guess."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+@asynccontextmanager
+async def pool(size: int) -> AsyncIterator[Children]:
+    children = Children(size, logging.getLogger(__name__))
+    try:
+        yield children
+    finally:
+        await children.close()
 
 
 def configuration(folder: Path, *preload: str) -> WarmJobConfiguration:
@@ -49,21 +66,17 @@ def test_a_run_that_a_child_was_told_of_too_late_is_for_another_child(tmp_path: 
 
 def test_a_module_that_cannot_be_imported_is_an_error_that_names_it(tmp_path: Path) -> None:
     async def live() -> None:
-        children = Children(2, logging.getLogger(__name__))
-        try:
+        async with pool(2) as children:
             with pytest.raises(ChildStartError, match="no_such_module"):
                 await children.take(configuration(tmp_path, "no_such_module").launch())
-        finally:
-            await children.close()
 
     asyncio.run(live())
 
 
 def test_a_run_that_waits_for_a_child_takes_one_that_is_free_sooner(tmp_path: Path) -> None:
     async def live() -> None:
-        children = Children(2, logging.getLogger(__name__))
         launch = configuration(tmp_path).launch()
-        try:
+        async with pool(2) as children:
             first = await children.take(launch)
             waits = asyncio.create_task(children.take(launch))
             await asyncio.sleep(0)
@@ -74,17 +87,14 @@ def test_a_run_that_waits_for_a_child_takes_one_that_is_free_sooner(tmp_path: Pa
             assert not second.ended
             children.give_back(second)
             assert await children.take(launch) is second
-        finally:
-            await children.close()
 
     asyncio.run(live())
 
 
 def test_a_run_that_gives_up_waiting_keeps_no_child(tmp_path: Path) -> None:
     async def live() -> None:
-        children = Children(2, logging.getLogger(__name__))
         launch = configuration(tmp_path).launch()
-        try:
+        async with pool(2) as children:
             first = await children.take(launch)
             waits = asyncio.create_task(children.take(launch))
             await asyncio.sleep(0)
@@ -93,8 +103,6 @@ def test_a_run_that_gives_up_waiting_keeps_no_child(tmp_path: Path) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await waits
             assert await children.take(launch) is first
-        finally:
-            await children.close()
 
     asyncio.run(live())
 
@@ -104,8 +112,9 @@ def test_children_of_which_none_is_wanted_end_before_they_have_begun(tmp_path: P
         children = Children(4, logging.getLogger(__name__))
         launch = configuration(tmp_path).launch()
         waits = [asyncio.create_task(children.take(launch)) for _ in range(3)]
-        await asyncio.sleep(0.2)
-        assert len(psutil.Process().children()) == 1
+        while not psutil.Process().children():  # noqa: ASYNC110 - nothing tells of a process that begins
+            await asyncio.sleep(0.01)
+        assert len(psutil.Process().children()) == 1, "the others are not begun"
         await asyncio.wait_for(children.close(), 20)
         ends = await asyncio.gather(*waits, return_exceptions=True)
         assert [type(end) for end in ends] == [asyncio.CancelledError] * 3
@@ -119,15 +128,12 @@ def test_a_child_that_hangs_does_not_hold_up_others(tmp_path: Path, monkeypatch:
     (tmp_path / "hangs.py").write_text("import threading; threading.Event().wait()")
 
     async def live() -> None:
-        children = Children(2, logging.getLogger(__name__))
-        hanging = asyncio.create_task(children.take(configuration(tmp_path, "hangs").launch()))
-        await asyncio.sleep(0)
-        try:
+        async with pool(2) as children:
+            hanging = asyncio.create_task(children.take(configuration(tmp_path, "hangs").launch()))
+            await asyncio.sleep(0)
             child = await asyncio.wait_for(children.take(configuration(tmp_path).launch()), 30)
             assert not child.ended
             assert not hanging.done()
-        finally:
-            await children.close()
         with pytest.raises(asyncio.CancelledError):
             await hanging
 
@@ -138,9 +144,8 @@ def test_a_run_that_waits_takes_an_idle_child_that_is_ready_first(tmp_path: Path
     """The child that was begun for an earlier run, which took another, is ready first."""
 
     async def live() -> None:
-        children = Children(3, logging.getLogger(__name__))
         launch = configuration(tmp_path).launch()
-        try:
+        async with pool(3) as children:
             first = await children.take(launch)
             early = asyncio.create_task(children.take(launch))
             await asyncio.sleep(0)
@@ -150,7 +155,5 @@ def test_a_run_that_waits_takes_an_idle_child_that_is_ready_first(tmp_path: Path
             children.give_back(first)
             assert await early is first
             assert await late is begun[0]
-        finally:
-            await children.close()
 
     asyncio.run(live())
