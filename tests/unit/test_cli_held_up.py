@@ -151,6 +151,18 @@ def test_a_drop_that_no_contract_takes_is_warned_of_at_once(contracts: Path) -> 
     assert len(json.loads(odd.stdout)) == 2
 
 
+def test_a_drop_that_several_contracts_match_is_warned_of(contracts: Path) -> None:
+    text = CONTRACT.replace("orders/*.csv", "*/a.csv").replace("orders", "others")
+    (contracts / "others.py").write_text(text)
+    (contracts.parent / "a.csv").write_text("order_id\n1\n")
+    done = run("drop", "a.csv", "--to", "orders")
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "Warning: several data contracts match orders/a.csv: orders, others; "
+        "nothing takes it up before one alone does.\n"
+    )
+
+
 def test_a_drop_beside_a_broken_contract_is_done_and_warned_of(contracts: Path) -> None:
     place = spoil(contracts)
     (contracts.parent / "a.csv").write_text("order_id\n1\n")

@@ -137,6 +137,16 @@ def test_what_is_not_held_is_told_with_its_state(root: Path, command: str) -> No
     assert told.endswith("Nothing of nowhere/notes.txt is held: it is unmatched.\n")
 
 
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("command", ["ls", "redrive", "discard"])
+def test_a_second_object_is_refused_and_not_passed_over(command: str) -> None:
+    reason = ["--reason", "Not wanted."] if command == "discard" else []
+    done = run("quarantine", command, "--object", ROWS, "--object", WHOLE, *reason)
+    assert done.exit_code == 2
+    assert "Give --object once" in done.stderr
+    assert document("quarantine", "ls", "--discarded") == []
+
+
 def test_what_is_shown_says_how_much_is_left_out_and_stays_in_its_lines(root: Path) -> None:
     project = open_project(root)
     drop(project, "orders/many.csv", "order_id,shop\n" + "".join(f'-{n},"a\nb"\n' for n in range(1, 25)))

@@ -34,8 +34,10 @@ quarantine = typer.Typer(
     no_args_is_help=True, help="Work on held objects and rows: look, export, redrive, discard."
 )
 
+# A list, so that a second one is not dropped in silence.
 ObjectOption = Annotated[
-    str | None, typer.Option("--object", help="Only this object: a key, a URL, an id or the end of a key.")
+    list[str] | None,
+    typer.Option("--object", help="Only this object: a key, a URL, an id or the end of a key."),
 ]
 RuleOption = Annotated[str | None, typer.Option(help="Only what broke this rule; its name is enough.")]
 VersionOption = Annotated[str | None, typer.Option(help="Only what was held under this contract version.")]
@@ -238,7 +240,7 @@ def _project() -> Project:
 
 def _selection(
     dataset: str | None,
-    object_: str | None,
+    object_: list[str] | None,
     rule: str | None,
     contract_version: str | None,
     older_than: str | None,
@@ -248,9 +250,13 @@ def _selection(
 ) -> Selection:
     from tidegate.operations.quarantine import Selection
 
+    if object_ is not None and len(object_) > 1:
+        raise UsageError(
+            "Give --object once, and run the command for each; or choose by --dataset or --rule."
+        )
     return Selection(
         dataset=dataset,
-        object=object_,
+        object=object_[0] if object_ else None,
         rule=rule,
         contract_version=contract_version,
         since=moment(since),

@@ -89,10 +89,10 @@ def drop(settings: Settings, store: ObjectStore, uploads: Iterable[Upload]) -> I
 
 
 def doubts(settings: Settings, store: ObjectStore, plan: DropPlan) -> str:
-    """Which keys of the plan no contract matches, as far as that is told cheaply; empty for none.
+    """Which keys of the plan no contract matches or several do, as far as that is told cheaply; else empty.
 
-    Contracts are imported only when no text in their files is a pattern for a key, so a `--to` or a
-    name that is mistyped is noticed, and a usual drop does not wait for Pandera.
+    Contracts are imported only when not just one text in their files is a pattern for a key, so a `--to`
+    or a name that is mistyped is noticed, and a usual drop does not wait for Pandera.
     """
     from tidegate.contracts.keys import KeyPattern
     from tidegate.contracts.registry import load_registry, source_files
@@ -102,18 +102,26 @@ def doubts(settings: Settings, store: ObjectStore, plan: DropPlan) -> str:
     # A manifest's pattern has {key} or {stem} for that of its object.
     patterns = [KeyPattern(_PLACE.sub("**", found)) for found in quoted]
     keys = [store.relative_key(upload.key) for upload in plan.uploads]
-    odd = [key for key in keys if not any(pattern.matches(key) for pattern in patterns)]
+    odd = [key for key in keys if sum(pattern.matches(key) for pattern in patterns) != 1]
     if not odd or not texts:
         return ""
     try:
         registry = load_registry(settings.contracts, settings.root)
     except ContractError as error:
         return f"the data contracts can't be loaded: {str(error).splitlines()[0]}"
-    left = [key for key in odd if not registry.match(key) and registry.manifest_of(key) is None]
-    if not left:
-        return ""
-    more = f" (and {len(left) - 1:,} more)" if left[1:] else ""
-    return f"no data contract matches {left[0]}{more}; nothing takes it up before one does."
+    matching = {key: [contract.name for contract in registry.match(key)] for key in odd}
+    left = [key for key in odd if not matching[key] and registry.manifest_of(key) is None]
+    if left:
+        return f"no data contract matches {_first(left)}; nothing takes it up before one does."
+    if shared := [key for key in odd if len(matching[key]) > 1]:
+        names = ", ".join(matching[shared[0]])
+        what = f"several data contracts match {_first(shared)}: {names}"
+        return f"{what}; nothing takes it up before one alone does."
+    return ""
+
+
+def _first(keys: Sequence[str]) -> str:
+    return keys[0] + (f" (and {len(keys) - 1:,} more)" if keys[1:] else "")
 
 
 def dropped(settings: Settings) -> dict[Path, list[ObjectVersion]]:

@@ -123,7 +123,7 @@ def _replaced(
     for entry in entries.values():
         newer = objects[by[entry.object_id].object_id]
         if entry.state != "superseded":
-            reason = f"It was loaded; then {newer.object.url} took the place of its rows."
+            reason = f"It was loaded; then {_named(newer.object, entry)} took the place of its rows."
             superseded.append(_superseded(entry, newer.object, newer.correlation_id, reason))
     return superseded
 
@@ -183,9 +183,13 @@ def _behind(held: ObjectEntry, other: ObjectVersion, cause: str) -> list[Event]:
     """That an object is not held any more, if the other one is newer."""
     if not newer_in_dataset(other, held.object):
         return []
-    return [
-        _superseded(held, other, cause, f"It was held: {held.reason} Then {other.url}, which is newer, came.")
-    ]
+    reason = f"It was held: {held.reason} Then {_named(other, held)} came."
+    return [_superseded(held, other, cause, reason)]
+
+
+def _named(newer: ObjectVersion, older: ObjectEntry) -> str:
+    when = f"uploaded at {newer.uploaded_at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"a newer version of this key, {when}," if newer.url == older.url else f"{newer.url}, {when},"
 
 
 def _superseded(entry: ObjectEntry, newer: ObjectVersion, cause: str, reason: str) -> Event:
