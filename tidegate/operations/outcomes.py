@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from tidegate import clock
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from tidegate.operations.project import Project
     from tidegate.stages.model import Verdict
     from tidegate.warehouse import LoadOutcome
+
+    _Placed = ClaimedObject | ObjectEntry
 
 _EVENT_OF = {
     Outcome.LOADED: EventType.LOADED,
@@ -135,25 +136,21 @@ def _overtaken(
     contract: Contract,
 ) -> list[Event]:
     """Objects that are held, and will never be loaded, as newer ones are in the table: superseded."""
-    newest: dict[tuple[str, ...], ClaimedObject] = {}
-    for result in results:
-        if result.outcome in _STAND and result.retained is None and result.replaced_by is None:
-            one = objects[result.object_id]
-            place = arena(contract.load, one.object)
-            if place not in newest or newer_in_dataset(one.object, newest[place].object):
-                newest[place] = one
+    newest = _newest(
+        contract,
+        [
+            objects[result.object_id]
+            for result in results
+            if result.outcome in _STAND and result.retained is None and result.replaced_by is None
+        ],
+    )
     if not newest:
         return []
     keys = None if () in newest else [key for *_, key in newest]
     held = project.ledger.ask(queries.versions_in_state, contract.name, ["quarantined"], keys)
-    superseded = []
     # What was held in a later try may have rows in the table still: a duplicate's are those.
     stand = {other for result in results if result.outcome is Outcome.DUPLICATE for other in result.others}
-    for entry in held:
-        newer = newest.get(arena(contract.load, entry.object))
-        if newer is not None and entry.object_id not in stand:
-            superseded += _behind(entry, newer.object, newer.correlation_id)
-    return superseded
+    return _behind(contract, [entry for entry in held if entry.object_id not in stand], newest)
 
 
 def _give_way(project: Project, contract: Contract, object_ids: Sequence[str]) -> None:
@@ -168,23 +165,30 @@ def _give_way(project: Project, contract: Contract, object_ids: Sequence[str]) -
     places = {arena(contract.load, entry.object) for entry in held}
     keys = None if () in places else [key for *_, key in places]
     standing = project.ledger.ask(queries.versions_in_state, contract.name, ["loaded", "duplicate"], keys)
-    events = []
+    project.ledger.append(_behind(contract, held, _newest(contract, standing)))
+
+
+def _newest(contract: Contract, objects: Iterable[_Placed]) -> dict[tuple[str, ...], _Placed]:
+    """Of the objects of which only one can stand, the newest: by their arena."""
+    newest: dict[tuple[str, ...], _Placed] = {}
+    for one in objects:
+        place = arena(contract.load, one.object)
+        if place not in newest or newer_in_dataset(one.object, newest[place].object):
+            newest[place] = one
+    return newest
+
+
+def _behind(
+    contract: Contract, held: Iterable[ObjectEntry], newest: Mapping[tuple[str, ...], _Placed]
+) -> list[Event]:
+    """That objects are not held any more of which the newest is newer."""
+    superseded = []
     for entry in held:
-        rivals = [
-            one for one in standing if arena(contract.load, one.object) == arena(contract.load, entry.object)
-        ]
-        if rivals:
-            newest = reduce(lambda one, two: two if newer_in_dataset(two.object, one.object) else one, rivals)
-            events += _behind(entry, newest.object, newest.correlation_id)
-    project.ledger.append(events)
-
-
-def _behind(held: ObjectEntry, other: ObjectVersion, cause: str) -> list[Event]:
-    """That an object is not held any more, if the other one is newer."""
-    if not newer_in_dataset(other, held.object):
-        return []
-    reason = f"It was held: {held.reason} Then {_named(other, held)} came."
-    return [_superseded(held, other, cause, reason)]
+        newer = newest.get(arena(contract.load, entry.object))
+        if newer is not None and newer_in_dataset(newer.object, entry.object):
+            reason = f"It was held: {entry.reason} Then {_named(newer.object, entry)} came."
+            superseded.append(_superseded(entry, newer.object, newer.correlation_id, reason))
+    return superseded
 
 
 def _named(newer: ObjectVersion, older: ObjectEntry) -> str:
